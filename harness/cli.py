@@ -1,0 +1,173 @@
+"""The command line: an app built from the verbs' signatures. Owns flags, printing and exit codes; never does the work.
+
+Exit codes: 0 done, 1 failed work, 2 wrong usage, 3 data or store not as expected, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from harness.verbs import GROUPS, VERBS, load_verb
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command and exits with its code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("PYTHONWARNINGS", "")
+    try:
+        code = app()(args=_spread_lists(words), prog_name="harness", standalone_mode=False)
+    except KeyboardInterrupt:
+        _complain("Interrupted. What was committed is kept: run the same command again to go on.")
+        code = 130
+    except Exception as error:
+        code = _usage_code(error)
+        if code is None:
+            from harness.errors import exit_code, user_errors
+
+            if not isinstance(error, user_errors()):
+                raise
+            _complain(str(error))
+            code = exit_code(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def app() -> typer.Typer:
+    """The whole app, one command a verb."""
+    root = typer.Typer(
+        name="harness",
+        help="Encode once, ask anything: frozen encoders for image quality assessment.\n\n"
+        "dataset -> encoder -> feature store -> split -> head -> scores -> report",
+        epilog="First steps: [bold]harness demo[/bold] · then [bold]harness precompute --dataset NAME --root DIR[/bold], "
+        "[bold]harness train-head --variant ridge[/bold], [bold]harness report runs/* --out report[/bold]",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    groups: dict[str, typer.Typer] = {}
+    root.callback()(_version_option)
+    for name in VERBS:
+        group, _, command = name.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = typer.Typer(help=GROUPS[group], no_args_is_help=True, rich_markup_mode="rich")
+            root.add_typer(groups[group], name=group)
+        (groups[group] if group else root).command(name=command)(_command(load_verb(name)))
+    return root
+
+
+def _version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("sam-iqa-harness"))
+        raise typer.Exit()
+
+
+def _command(function: Callable[..., Any]) -> Callable[..., None]:
+    """A typer command with the function's own parameters and `--json`; passes on only what was typed."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        option = "ArgumentInfo" not in str(getattr(hints[parameter.name], "__metadata__", ""))
+        default = None if parameter.default is inspect.Parameter.empty and option else parameter.default
+        parameters.append(parameter.replace(annotation=hints[parameter.name], default=default))
+    json_option = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+    parameters += [
+        inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, annotation=json_option, default=False),
+        inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+    ]
+    parameters.sort(key=lambda p: p.kind is inspect.Parameter.KEYWORD_ONLY)
+
+    def command(**values: Any) -> None:
+        context, as_json = values.pop("ctx"), values.pop("json")
+        typed = {k: v for k, v in values.items() if str(context.get_parameter_source(k)).endswith("COMMANDLINE")}
+        from harness import console
+
+        console.loud()
+        _show(function(**typed), as_json)
+
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # how typer learns the parameters
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    )
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__name__ = function.__name__
+    command.__doc__ = _help_of(function)
+    return command
+
+
+def _help_of(function: Callable[..., Any]) -> str:
+    """The first part of the docstring (up to Returns/Raises), examples kept line by line."""
+    text = inspect.getdoc(function) or ""
+    for stop in ("\nArgs:", "\nReturns:", "\nRaises:"):
+        text = text.split(stop)[0]
+    return text.replace("Examples:\n", "[bold]Examples[/bold]\n\n\b\n")
+
+
+def _show(result: Any, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n")
+    elif result is not None:
+        from rich.console import Console
+
+        wide = None if sys.stdout.isatty() else 160
+        Console(highlight=False, width=wide, soft_wrap=False).print(result, markup=False)
+    code = getattr(result, "exit_code", 0)
+    if code:
+        raise typer.Exit(code)
+
+
+def _spread_lists(words: Sequence[str]) -> list[str]:
+    """`--features a b c` -> `--features a --features b --features c`: what a person types, as the parser wants it."""
+    several = {"--features", "--set"}
+    spread: list[str] = []
+    flag = ""
+    for i, word in enumerate(words):
+        if word in several:
+            flag = word
+            continue
+        if flag and not word.startswith("-"):
+            spread += [flag, word]
+            if i + 1 < len(words) and words[i + 1].startswith("-"):
+                flag = ""
+            continue
+        flag = ""
+        spread.append(word)
+    return spread
+
+
+def _usage_code(error: Exception) -> int | None:
+    """Prints what the parser says of a wrong command line; None if the error is not the parser's."""
+    import click
+
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        return 130
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"\nTry: {context.command_path} --help" if context is not None else ""
+        _complain(error.format_message() + hint)
+        return 2
+    return None
+
+
+def _complain(message: str) -> None:
+    from harness.console import console
+
+    console().print(f"harness: {message}", markup=False, style="red" if sys.stderr.isatty() else None)
+
+
+if __name__ == "__main__":
+    main()

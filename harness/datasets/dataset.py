@@ -1,0 +1,336 @@
+"""One dataset on this disk: its facts, its labels, its images. Owns opening and filling; never decodes, never
+fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.datasets import manifest as manifests
+from harness.datasets.errors import DatasetError
+from harness.datasets.manifest import column, select
+from harness.datasets.readers import Labels, contents
+from harness.datasets.scale import QualityMap, ScoreScale
+from harness.datasets.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from harness.splits.split import Split
+
+Probe = Callable[[bytes], tuple[int, int]]
+Advance = Callable[[int], object]
+
+
+class FileFacts(NamedTuple):
+    """What reading one file told."""
+
+    sha256: str
+    size: int
+    mtime: int
+    width: int
+    height: int
+    failure: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Facts, labels and places of one dataset. Immutable: `filled` gives a copy.
+
+    Attributes:
+        spec: what is declared.
+        root: the folder that `manifest["path"]` is relative to; None where only labels are at hand.
+        manifest: one row an image (columns: `harness.datasets.manifest.COLUMNS`), sorted by id.
+        note: what the reader decided, for a person.
+        unlabelled: images on the disk that no label names.
+    """
+
+    spec: DatasetSpec
+    root: Path | None
+    manifest: pd.DataFrame
+    note: str = ""
+    unlabelled: int = 0
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.spec.name
+
+    @property
+    def scale(self) -> ScoreScale:
+        """What its published numbers mean."""
+        return self.spec.scale
+
+    @property
+    def proxy(self) -> bool:
+        """Whether its labels come from a formula, not from people."""
+        return self.scale.kind == "proxy"
+
+    @cached_property
+    def labelled(self) -> pd.DataFrame:
+        """Rows that have a label, whether or not their image is here; no references, no failures."""
+        rows = self.manifest
+        return select(rows, ~column(rows, "is_reference") & ~np.isnan(column(rows, "mos")))
+
+    @cached_property
+    def usable(self) -> pd.DataFrame:
+        """Labelled rows whose image is here and that have not failed: the rows that can be trained on and
+        scored.
+        """
+        rows = self.labelled
+        return select(rows, column(rows, "present") & (column(rows, "failure") == ""))
+
+    @property
+    def present(self) -> int:
+        """Images on the disk that the manifest names, references and failed rows among them."""
+        return int(np.count_nonzero(column(self.manifest, "present")))
+
+    @property
+    def missing(self) -> int:
+        """Labelled images that are not here, and images that the dataset has but these label files do not
+        list.
+        """
+        here = column(self.manifest, "present")[~column(self.manifest, "is_reference")]
+        return int(np.count_nonzero(~here)) + max(self.spec.count - len(here), 0)
+
+    @property
+    def subset(self) -> bool:
+        """Whether fewer images are here than the dataset has."""
+        return self.missing > 0
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Rows that cannot be used, counted by reason ("label is NaN", what probing said)."""
+        return dict(sorted(Counter(reason for reason in self.manifest["failure"] if reason).items()))
+
+    @cached_property
+    def label_digest(self) -> str:
+        """sha256 over sorted (id, mos, std) rows; see `manifest.label_digest`."""
+        return manifests.label_digest(self.manifest)
+
+    def path(self, image: str) -> Path:
+        """Where an image lies.
+
+        Raises:
+            DatasetError: unknown id, or the image is not on the disk.
+        """
+        path = self._paths.get(image)
+        if not path or self.root is None:
+            found = "no such id" if path is None else "a label without an image"
+            raise DatasetError(f"the image {image!r} of {self.name}", found, "Check the id and the root.")
+        return self.root / path
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return dict(zip(self.manifest["id"], self.manifest["path"], strict=True))
+
+    def quality_map(self, train: Iterable[str] | None = None) -> QualityMap:
+        """The map from mos to quality: declared, or on an open scale fitted on the labels of the `train` ids.
+
+        Raises:
+            DatasetError: an open scale without train ids, or a train id without a label.
+        """
+        if self.scale.closed:
+            return self.scale.quality_map()
+        if train is None:
+            return self.scale.quality_map(None)
+        mos = dict(zip(column(self.labelled, "id"), column(self.labelled, "mos"), strict=True))
+        ids = list(train)
+        unknown = [name for name in ids if name not in mos]
+        if unknown:
+            raise DatasetError(
+                f"train ids with a label in {self.name}", f"{len(unknown)} without, e.g. {unknown[0]!r}"
+            )
+        return self.scale.quality_map([mos[name] for name in ids])
+
+    def splits(self, text: str, seed: int = 0) -> list[Split]:
+        """The splits that `official`, `random:K` or `leave-one-out` names; see `harness.splits.kinds`."""
+        from harness.splits.kinds import parse_split
+
+        return parse_split(text, self, seed)
+
+    def split(self, text: str, seed: int = 0) -> Split:
+        """The one split that `text` names (`random` is one of them, `leave-one-out` several)."""
+        from harness.splits.errors import SplitUsageError
+
+        made = self.splits(text, seed)
+        if len(made) != 1:
+            raise SplitUsageError(
+                f"{text!r} names {len(made)} splits where one was asked for. Use splits({text!r})."
+            )
+        return made[0]
+
+    def filled(
+        self,
+        probe: Probe | None = None,
+        *,
+        known: pd.DataFrame | None = None,
+        threads: int = 8,
+        progress: Advance | None = None,
+    ) -> Dataset:
+        """A copy whose rows know sha256, size, mtime and, with `probe`, width and height.
+
+        Each present file is read once. Rows of `known` (an earlier manifest) whose path, size and mtime still
+        fit are taken over unread. A file that cannot be read or probed gets a failure; an exception of
+        `probe` that carries no `reason` is a bug and is raised.
+
+        Args:
+            probe: bytes -> (width, height) in pixels, orientation applied.
+            known: an earlier filled manifest.
+            threads: files read at a time.
+            progress: called with 1 after each file.
+        """
+        table = self.manifest.copy()
+        earlier = _by_id(known, sizes=probe is not None)
+        rows = np.flatnonzero(table["present"].to_numpy())
+        names = table["id"].tolist()
+
+        def read(row: int) -> FileFacts:
+            path = self.path(names[row])
+            facts = _known(path, earlier.get(names[row])) or read_file(path, probe)
+            if progress is not None:
+                progress(1)
+            return facts
+
+        if len(rows):
+            with ThreadPoolExecutor(max(threads, 1)) as pool:
+                facts = list(pool.map(read, rows.tolist()))
+            for name in FileFacts._fields:
+                values = column(table, name).tolist()
+                for row, fact in zip(rows.tolist(), facts, strict=True):
+                    # A label that failed keeps its own reason.
+                    values[row] = (values[row] if name == "failure" else "") or getattr(fact, name)
+                table[name] = values
+        return replace(self, manifest=manifests.conform(table))
+
+
+def _by_id(known: pd.DataFrame | None, sizes: bool) -> dict[str, Any]:
+    if known is None:
+        return {}
+    fit = (column(known, "sha256") != "") & ((column(known, "width") > 0) | (not sizes))
+    rows: Iterable[Any] = select(known, fit).itertuples(index=False)
+    return {row.id: row for row in rows}
+
+
+def _known(path: Path, row: Any) -> FileFacts | None:
+    if row is None:
+        return None
+    stat = path.stat()
+    if (stat.st_size, stat.st_mtime_ns) != (row.size, row.mtime):
+        return None
+    return FileFacts(row.sha256, row.size, row.mtime, row.width, row.height, "")
+
+
+def read_file(path: Path, probe: Probe | None) -> FileFacts:
+    """Reads one file whole: digest, size, time and, with `probe`, width and height; what is wrong becomes
+    `failure`.
+    """
+    try:
+        stat = path.stat()
+        data = path.read_bytes()
+    except OSError as error:
+        return FileFacts("", 0, 0, 0, 0, f"cannot be read: {error.strerror}")
+    width, height, failure = 0, 0, ""
+    if probe is not None:
+        try:
+            width, height = probe(data)
+        except Exception as error:
+            failure = reason_of(error)
+    return FileFacts(hashlib.sha256(data).hexdigest(), len(data), stat.st_mtime_ns, width, height, failure)
+
+
+def reason_of(error: Exception) -> str:
+    """The short reason that an image error carries; an error without one is a bug and is raised again."""
+    reason = getattr(error, "reason", None)
+    if not isinstance(reason, str):
+        raise error
+    return reason
+
+
+def open_dataset(name: str, root: Path | str | None = None, labels: Path | str | None = None) -> Dataset:
+    """Opens a dataset by name: reads its labels, finds its images, checks that both are what is declared.
+
+    Args:
+        name: a built-in or plug-in name, or the name of a folder of one's own (`harness.datasets.folder`).
+        root: the folder of the official download (or of the part of it that is here). None: labels alone,
+            every image is missing.
+        labels: folder (or file) of the label files, where they lie outside `root`.
+
+    Raises:
+        DatasetError: no such folder, the wrong tree, damaged labels, labels outside the declared range or all
+        equal. harness.errors.UsageError: unknown name.
+    """
+    from harness.registry import datasets
+
+    registry = datasets()
+    if name not in registry.names():
+        from harness.datasets.folder import described
+
+        own = described(name, *_places(root, labels))
+        if own is not None:
+            return own
+    return open_spec(registry.get(name), root, labels)
+
+
+def open_spec(spec: DatasetSpec, root: Path | str | None = None, labels: Path | str | None = None) -> Dataset:
+    """As `open_dataset`, for a declaration of one's own."""
+    top, beside = _places(root, labels)
+    if top is None and beside is None:
+        raise DatasetError(f"{spec.name}: a root or a labels folder", "neither", "Give --root (or --labels).")
+    if top is not None and not top.is_dir():
+        raise DatasetError(f"{spec.name}: its folder at {top}", contents(top), "Correct --root.")
+    if beside is not None and not beside.exists():
+        raise DatasetError(f"{spec.name}: its label files at {beside}", "no such folder", "Correct --labels.")
+    module, _, function = spec.reader.partition(":")
+    read: Callable[[Path | None, Path | None], Labels] = getattr(importlib.import_module(module), function)
+    found = read(top, beside)
+    return from_labels(spec, top, found)
+
+
+def _places(root: Path | str | None, labels: Path | str | None) -> tuple[Path | None, Path | None]:
+    return None if root is None else Path(root), None if labels is None else Path(labels)
+
+
+def from_labels(spec: DatasetSpec, root: Path | None, found: Labels) -> Dataset:
+    """A dataset of what a reader handed over, after checks that hold for every dataset.
+
+    Raises:
+        DatasetError: no label at all, labels that are all equal, labels outside the declared range.
+    """
+    dataset = Dataset(found.spec or spec, root, found.frame, found.note, found.unlabelled)
+    _check_labels(dataset)
+    return dataset
+
+
+def _check_labels(dataset: Dataset) -> None:
+    rows = dataset.labelled
+    mos: NDArray[np.float64] = column(rows, "mos")
+    if not len(mos):
+        raise DatasetError(
+            f"{dataset.name}: labels", f"{len(dataset.manifest)} rows without one", "Check --labels."
+        )
+    if len(mos) > 1 and np.ptp(mos) == 0:
+        raise DatasetError(
+            f"{dataset.name}: labels that differ",
+            f"{len(mos)} labels that are all {mos[0]:g}",
+            "Get the label file again: nothing can be learnt or scored from these.",
+        )
+    outside = dataset.scale.outside(mos)
+    if outside.any():
+        first = int(np.flatnonzero(outside)[0])
+        raise DatasetError(
+            f"{dataset.name}: {dataset.scale}",
+            f"{int(outside.sum())} of {len(mos)} labels outside, {mos.min():g} to {mos.max():g} "
+            f"(e.g. {mos[first]:g} for {rows['id'].iloc[first]!r})",
+            "This is another variant of the labels, or damage: get the file that the dataset's page names.",
+        )

@@ -1,0 +1,160 @@
+"""The manifest: one row an image, as a pandas table and as Parquet. Owns its columns; knows no dataset and no
+scale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from harness.datasets.errors import DatasetError
+
+VERSION = 1
+
+TEXT, REAL, WHOLE, FLAG = "text", "real", "whole", "flag"
+
+COLUMNS: dict[str, tuple[str, Any]] = {
+    "id": (TEXT, ""),  # stable across download trees
+    "path": (TEXT, ""),  # relative to the root, with forward slashes; "" where the image is not there
+    "present": (FLAG, False),
+    "mos": (REAL, np.nan),  # as published
+    "std": (REAL, np.nan),  # in units of mos; NaN: not published
+    "votes": (REAL, np.nan),
+    "group": (TEXT, ""),  # never on two sides of a split
+    "reference": (TEXT, ""),  # id of the reference image
+    "distortion": (TEXT, ""),
+    "level": (WHOLE, 0),  # 0: none, or not declared
+    "scene": (TEXT, ""),  # scene or source
+    "official_part": (TEXT, ""),  # train, valid, test or ""
+    "is_reference": (FLAG, False),
+    "failure": (TEXT, ""),  # why this row cannot be used; "" if it can
+    "sha256": (TEXT, ""),  # "": not known yet
+    "size": (WHOLE, 0),  # bytes
+    "mtime": (WHOLE, 0),  # nanoseconds
+    "width": (WHOLE, 0),  # pixels, orientation applied; 0: not known yet
+    "height": (WHOLE, 0),
+}
+
+PARTS = ("", "train", "valid", "test")
+NAN_LABEL = "label is NaN"
+
+
+def conform(columns: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
+    """The manifest table of some columns: missing columns get their defaults, types are set, rows sorted by
+    id.
+
+    A labelled row whose mos is NaN gets the failure "label is NaN"; an empty group becomes the image's own
+    id.
+
+    Raises:
+        DatasetError: an unknown column, an id that is empty or there twice, an unknown official part.
+    """
+    frame = pd.DataFrame(columns)
+    unknown = [name for name in frame.columns if name not in COLUMNS]
+    if unknown:
+        raise DatasetError(
+            f"manifest columns {', '.join(COLUMNS)}", ", ".join(map(repr, unknown)), "Leave these out."
+        )
+    table: dict[str, Any] = {}
+    for name, (kind, default) in COLUMNS.items():
+        values = frame[name] if name in frame.columns else pd.Series(default, index=frame.index)
+        if kind == TEXT:
+            table[name] = values.astype(object).where(values.notna(), "").astype(str)
+        elif kind == REAL:
+            table[name] = values.astype(np.float64)
+        elif kind == WHOLE:
+            table[name] = values.fillna(0).astype(np.int64)
+        else:
+            table[name] = values.astype(bool)
+    made = pd.DataFrame(table, columns=list(COLUMNS))
+    _check_ids(made)
+    parts = sorted(set(made["official_part"]) - set(PARTS))
+    if parts:
+        raise DatasetError(
+            "official parts train, valid, test", ", ".join(map(repr, parts)), "Correct the reader."
+        )
+    made["group"] = made["group"].where(made["group"] != "", made["id"])
+    nan = made["mos"].isna() & ~made["is_reference"] & (made["failure"] == "")
+    made["failure"] = made["failure"].where(~nan, NAN_LABEL)
+    return made.sort_values("id", kind="stable").reset_index(drop=True)
+
+
+def column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+    """One column as an array (text as objects)."""
+    return np.asarray(frame[name])
+
+
+def select(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
+    """The rows where the mask is true."""
+    return frame.iloc[np.flatnonzero(mask)]
+
+
+def _check_ids(frame: pd.DataFrame) -> None:
+    seen = Counter(frame["id"].tolist())
+    if seen[""]:
+        raise DatasetError("an id in every row", f"{seen['']} rows without one", "Fill them in.")
+    twice = [name for name, times in seen.items() if times > 1]
+    if twice:
+        raise DatasetError(
+            "every image once in the labels",
+            f"{len(twice)} names again, e.g. {twice[0]!r}",
+            "Remove the copies: two labels of one image cannot both be right.",
+        )
+
+
+def label_digest(frame: pd.DataFrame) -> str:
+    """sha256 of the labels alone: lines `id TAB mos TAB std`, sorted by id, numbers as Python's shortest
+    exact text.
+
+    Reference rows carry no label and are left out. Rows, not files, are hashed: two trees with the same
+    labels agree.
+    """
+    rows = select(frame, ~column(frame, "is_reference"))
+    lines = sorted(
+        f"{name}\t{float(mos)!r}\t{float(std)!r}\n"
+        for name, mos, std in zip(rows["id"], rows["mos"], rows["std"], strict=True)
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def write_manifest(frame: pd.DataFrame, path: Path, dataset: str) -> None:
+    """Writes the table as Parquet; version, dataset and label digest are in the file's metadata. Atomic."""
+    frame = conform(frame)
+    facts = {"manifest_version": str(VERSION), "dataset": dataset, "label_digest": label_digest(frame)}
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(facts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    pq.write_table(table, part)
+    part.replace(path)
+
+
+def read_manifest(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Reads what `write_manifest` wrote: the table, and version, dataset and label digest.
+
+    Raises:
+        DatasetError: not there, not a manifest, a newer version, or labels that do not fit their digest.
+    """
+    remedy = "Delete the file: it is made again from the label files."
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DatasetError(f"a manifest in {path}", str(error).split("\n")[0], remedy) from error
+    facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    if facts.get("manifest_version") != str(VERSION):
+        raise DatasetError(
+            f"a manifest of version {VERSION} in {path}", f"version {facts.get('manifest_version')}", remedy
+        )
+    frame = conform(table.replace_schema_metadata(None).to_pandas())
+    if label_digest(frame) != facts.get("label_digest"):
+        raise DatasetError(f"labels with the digest that {path} states", "other labels", remedy)
+    return frame, facts

@@ -1,0 +1,64 @@
+"""The only joiner of features and labels: a dataset's rows and a store's rows become `Examples`. Never fits or scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from cache.rows import Features
+    from harness.datasets.dataset import Dataset
+    from harness.datasets.scale import QualityMap
+    from heads.base import Examples
+
+
+def join(dataset: Dataset, features: Features, quality_map: QualityMap) -> Examples:
+    """The labelled rows that have features, in the order of their ids.
+
+    Rows without a label (references, NaN labels) and rows without features (missing, failed or not yet encoded) are
+    left out here and counted by `accounts`.
+
+    Args:
+        quality_map: turns MOS as published into quality (higher is better, 0..1 on closed scales).
+
+    Raises:
+        NotFoundError: not one row is in both.
+    """
+    from heads.base import Examples
+
+    frame = dataset.labelled
+    frame = frame.loc[frame["id"].isin(set(features.ids))].sort_values("id", kind="stable")
+    if frame.empty:
+        raise NotFoundError(
+            f"{dataset.name}: {len(dataset.labelled)} labelled images and {len(features.ids)} rows of features, and not one id "
+            "in both. Was the store made from another tree of this dataset? Run `harness precompute` on this one."
+        )
+    position = {image_id: i for i, image_id in enumerate(features.ids)}
+    ids = [str(i) for i in frame["id"]]
+    rows = np.array([position[i] for i in ids], dtype=np.int64)
+    return Examples(
+        features=features.take(rows),
+        ids=ids,
+        quality=np.asarray(quality_map.to_quality(frame["mos"].to_numpy(dtype=np.float64)), dtype=np.float64),
+        std=frame["std"].to_numpy(dtype=np.float64),
+        votes=frame["votes"].to_numpy(dtype=np.float64),
+        dataset=[dataset.name] * len(ids),
+        group=[str(g) for g in frame["group"]],
+        reference=[str(r) for r in frame["reference"]],
+    )
+
+
+def lost(dataset: Dataset, ids: list[str], features: Features, failures: dict[str, str]) -> dict[str, str]:
+    """Of the asked ids, those without features -> why: missing image, the store's own reason, or not encoded."""
+    have = set(features.ids)
+    present = set(dataset.manifest.loc[dataset.manifest["present"], "id"])
+    why: dict[str, str] = {}
+    for image_id in ids:
+        if image_id not in have:
+            why[image_id] = (
+                "image missing" if image_id not in present else failures.get(image_id, "not encoded (run harness precompute again)")
+            )
+    return why

@@ -1,0 +1,255 @@
+"""Fitting one head on many splits, and writing a run for each. The only place where a fitted head first meets test rows.
+
+A run's identity covers labels, split, features, head revision, settings and seed; an identical run that is there already
+is read, not made again. Test rows are predicted after the fit is over and choose nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from harness import console, evaluation, examples, provenance
+from harness.errors import ProtocolError
+from harness.splits import leakage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cache.rows import Features
+    from cache.store import FeatureStore
+    from harness.config import Call
+    from harness.datasets.dataset import Dataset
+    from harness.datasets.scale import QualityMap
+    from harness.splits.split import Split
+    from heads.base import Examples, Head
+    from reports.card import Provenance, RunCard
+
+
+def fit_runs(
+    data: Dataset,
+    store: FeatureStore,
+    features: Features,
+    head: Head,
+    splits: Sequence[Split],
+    seed: int,
+    folder: Path,
+    call: Call,
+) -> list[Path]:
+    """Fits `head` on each split's train rows, predicts its test rows, and writes `folder/<run id>/`.
+
+    Returns:
+        The run folders, in the order of the splits.
+
+    Raises:
+        ProtocolError: a split leaks, or leaves nothing to train or test on.
+        DataError: the labels of the train rows are all equal.
+    """
+    for split in splits:
+        check(data, split)
+    ids = {split.fingerprint: run_id(data, features, head, split, seed) for split in splits}
+    todo = [split for split in splits if not (folder / ids[split.fingerprint] / "card.json").is_file()]
+    if len(todo) < len(splits):
+        console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
+    origin = provenance_of(call.command)
+    for quality_map, group in by_quality_map(data, todo):
+        joined = examples.join(data, features, quality_map)
+        plans = [make_plan(joined, split, seed) for split in group]
+        start = time.monotonic()
+        with console.progress(f"fit {head.variant}", sum(head.steps(plan) for plan in plans), "epoch") as bar:
+            fitted = head.fit_many(joined, plans, _score, progress=lambda event: bar.advance(note=event.text))
+        seconds = (time.monotonic() - start) / max(len(plans), 1)
+        for one, split, plan in zip(fitted, group, plans, strict=True):
+            rows = test_rows(split.name)
+            rid = ids[split.fingerprint]
+            run_stamps = evaluation.data_stamps(data, store)
+            result, frame = evaluation.evaluate(
+                rid, one, data, store, features, joined, asked_test(data, split), rows, quality_map, run_stamps, origin
+            )
+            card = _card(rid, data, store, one, split, joined, plan, seed, seconds, quality_map, run_stamps, call, origin, result)
+            _write(folder / rid, card, one, result, frame)
+    return [folder / ids[split.fingerprint] for split in splits]
+
+
+def check(data: Dataset, split: Split) -> None:
+    """Stops a split that leaks.
+
+    Raises:
+        ProtocolError: says which ids, groups or files stand on both sides.
+    """
+    problems = leakage.check(split, data.manifest)
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:5])
+        raise ProtocolError(
+            f"{data.name}, split {split.name}: parts must share no image, no group and no file; found {len(problems)}:\n{shown}\n"
+            "Use another split, or correct the groups in the labels."
+        )
+
+
+def test_rows(split: str) -> str:
+    """What a split's own test rows are called in an evaluation."""
+    return f"{split} test"
+
+
+def asked_test(data: Dataset, split: Split) -> list[str]:
+    """The ids that a test on this split asks for: of a published split all of its test rows, here or missing."""
+    if split.kind != "official":
+        return list(split.test)
+    judged = data.manifest[~data.manifest["is_reference"]]
+    return [str(i) for i in judged.loc[judged["official_part"] == "test", "id"]]
+
+
+def by_quality_map(data: Dataset, splits: Sequence[Split]) -> list[tuple[QualityMap, list[Split]]]:
+    """Splits that share a map from MOS to quality: all of them on a closed scale, each its own on an open one."""
+    groups: list[tuple[QualityMap, list[Split]]] = []
+    for split in splits:
+        quality_map = data.quality_map(split.train)
+        for known, members in groups:
+            if known == quality_map:
+                members.append(split)
+                break
+        else:
+            groups.append((quality_map, [split]))
+    return groups
+
+
+def make_plan(joined: Examples, split: Split, seed: int) -> Any:
+    """The rows of `joined` that a fit may see: train and validation, never test.
+
+    Raises:
+        ProtocolError: no train row has features.
+    """
+    from heads.base import FitPlan
+
+    have = set(joined.ids)
+    parts = {part: [i for i in getattr(split, part) if i in have] for part in ("train", "valid", "test")}
+    for part in ("train", "test"):
+        if not parts[part]:
+            raise ProtocolError(
+                f"split {split.name}: none of its {len(getattr(split, part))} {part} rows has features in the store. "
+                "Encode more images: run `harness precompute` again without --limit."
+            )
+    return FitPlan(train=joined.rows(parts["train"]), valid=joined.rows(parts["valid"]), seed=seed, settings={})
+
+
+def run_id(data: Dataset, features: Features, head: Head, split: Split, seed: int) -> str:
+    """`<dataset>-<variant>-<split>-<key8>`: the key covers everything that changes the result."""
+    identity = {
+        "labels": data.label_digest,
+        "split": split.fingerprint,
+        "features": features.digest,
+        "head": [head.variant, head.revision, msgspec.to_builtins(head.settings)],
+        "seed": seed,
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{data.name}-{head.variant}-{split.name.replace(':', '-')}-{key}"
+
+
+def _score(quality: np.ndarray, prediction: np.ndarray) -> float:
+    from reports.scores import srcc
+
+    return srcc(quality, prediction)
+
+
+def _card(
+    rid: str,
+    data: Dataset,
+    store: FeatureStore,
+    head: Head,
+    split: Split,
+    joined: Examples,
+    plan: Any,
+    seed: int,
+    seconds: float,
+    quality_map: QualityMap,
+    run_stamps: list[str],
+    call: Call,
+    origin: Provenance,
+    result: Any,
+) -> RunCard:
+    from reports.card import RunCard
+
+    encoder, _, view = store.name.rpartition("-")[0].partition("@")
+    valid = [entry["valid_srcc"] for entry in head.history if entry.get("valid_srcc") is not None]
+    return RunCard(
+        id=rid,
+        dataset=data.name,
+        variant=head.variant,
+        features=head.features,
+        encoder=encoder,
+        view=view,
+        store=store.name,
+        store_key=store.key8,
+        split_kind=split.kind,
+        split_name=split.name,
+        split_fingerprint=split.fingerprint,
+        split_note=split.note,
+        seed=seed,
+        settings=msgspec.to_builtins(head.settings),
+        counts={
+            "train": len(plan.train),
+            "valid": len(plan.valid),
+            "test": result.counts["used"],
+            "asked": len(split.train) + len(split.valid) + len(split.test),
+            "used": len(plan.train) + len(plan.valid) + result.counts["used"],
+            "failed": len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid) + result.counts["failed"],
+        },
+        failures=result.failures,
+        stamps=run_stamps,
+        label_digest=data.label_digest,
+        quality_map=msgspec.to_builtins(quality_map),
+        gflop=float(store.provenance.get("gflop", 0.0)),
+        parameters=head.parameters(),
+        head_revision=head.revision,
+        seconds={"fit": seconds, "predict": result.seconds},
+        valid_srcc=max(valid) if valid else None,
+        provenance=origin,
+        config=msgspec.to_builtins(call),
+    )
+
+
+def _write(place: Path, card: RunCard, head: Head, result: Any, frame: Any) -> None:
+    """Writes a run folder aside and moves it into place whole; `card.json` of a run means that all of it is there."""
+    from reports import card as cards
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    try:
+        head.save(aside / "head")
+        (aside / "history.json").write_text(json.dumps(head.history, indent=1), encoding="utf-8")
+        (aside / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(card.config), indent=1))
+        evaluation.write(aside / "evaluations", result, frame)
+        cards.save(card, aside / "card.json")
+        aside.chmod(0o755)
+        if place.exists():  # left by a run that was cut off: it has no card
+            shutil.rmtree(place)
+        aside.rename(place)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def provenance_of(command: str) -> Provenance:
+    """Where a result of this process comes from."""
+    from reports.card import Provenance
+
+    device = "cuda" if "torch" in sys.modules and sys.modules["torch"].cuda.is_available() else "cpu"
+    return msgspec.convert(provenance.facts(command, device), Provenance)
+
+
+def test_predictions(folder: Path, run: RunCard) -> pd.DataFrame:
+    """A run's predictions on its own test rows."""
+    from reports import predictions
+
+    name = evaluation.folder_name(run.dataset, test_rows(run.split_name))
+    return predictions.read(folder / "evaluations" / name / "predictions.parquet")

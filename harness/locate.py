@@ -1,0 +1,155 @@
+"""Where things are: dataset roots, weights, stores, runs. Each one missing gives one message that says what to type.
+
+Order everywhere: what was typed, then `harness.toml`, then the environment (`IQA_DATA`, `IQA_WEIGHTS`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.config import FILE, Config
+from harness.errors import NotFoundError, UsageError, suggest
+
+if TYPE_CHECKING:
+    from cache.encoders.base import EncoderSpec
+    from cache.store import FeatureStore
+
+
+def dataset_root(name: str, typed: Path | None, config: Config) -> Path | None:
+    """The folder of a dataset, or None where nobody named one.
+
+    Raises:
+        NotFoundError: a folder was named and is not there.
+    """
+    places: list[tuple[Path, str]] = []
+    if typed is not None:
+        places.append((typed, "--root"))
+    if "root" in config.datasets.get(name, {}):
+        places.append((config.resolve(config.datasets[name]["root"]), f"[datasets.{name}] root in {config.file}"))
+    if "data" in config.paths:
+        places.append((config.resolve(config.paths["data"]) / name, f"[paths] data in {config.file}, subfolder {name}"))
+    if os.environ.get("IQA_DATA"):
+        places.append((Path(os.environ["IQA_DATA"]) / name, f"$IQA_DATA/{name}"))
+    for i, (path, source) in enumerate(places):
+        if path.is_dir():
+            return path
+        if i == 0 and source.startswith(("--root", "[datasets")):
+            raise NotFoundError(f"{name}: expected the dataset's folder at {path} ({source}), found no such folder. Correct the path.")
+    return None
+
+
+def needed_root(name: str, typed: Path | None, config: Config) -> Path:
+    """As `dataset_root`, for work that cannot go on without the images."""
+    root = dataset_root(name, typed, config)
+    if root is not None:
+        return root
+    looked = [f"[datasets.{name}] root in {FILE} (not set)"]
+    if "data" in config.paths:
+        looked.append(f"{config.resolve(config.paths['data']) / name} (no such folder)")
+    looked.append(f"{Path(os.environ['IQA_DATA']) / name} (no such folder)" if os.environ.get("IQA_DATA") else "$IQA_DATA (not set)")
+    raise NotFoundError(
+        f"{name}: where are its images? Looked at {'; '.join(looked)}. Type --root DIR, or write into {FILE}:\n"
+        f"[datasets.{name}]\nroot = \"DIR\"\n"
+        f"`harness datasets info {name}` says how to obtain it and what the folder must look like."
+    )
+
+
+def labels_folder(name: str, typed: Path | None, config: Config) -> Path | None:
+    """Where the label files lie if not in the dataset's own folder."""
+    if typed is None and "labels" in config.datasets.get(name, {}):
+        typed = config.resolve(config.datasets[name]["labels"])
+    if typed is not None and not typed.exists():
+        raise NotFoundError(f"{name}: expected its label files at {typed}, found no such folder or file. Correct --labels.")
+    return typed
+
+
+def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path | None:
+    """The weights file of an encoder; None where its weights come with a package or are seeded.
+
+    Raises:
+        NotFoundError: none there; says what to type.
+    """
+    if typed is not None or spec.name in config.weights:
+        path = typed or config.resolve(config.weights[spec.name])
+        if not path.is_file():
+            where = "--weights" if typed else f"[weights] {spec.name} in {config.file}"
+            raise NotFoundError(f"{spec.name}: expected a weights file at {path} ({where}), found none. Correct the path.")
+        return path
+    if spec.embedded:
+        return None
+    folders = [config.path("weights", "")] if "weights" in config.paths else []
+    folders += [Path(os.environ["IQA_WEIGHTS"])] if os.environ.get("IQA_WEIGHTS") else []
+    for folder in folders:
+        if spec.weights_file and (folder / spec.weights_file).is_file():
+            return folder / spec.weights_file
+    if not spec.weights_file:
+        raise NotFoundError(f"{spec.name}: which weights? Type --weights FILE, or write into {FILE}:\n[weights]\n{spec.name} = \"FILE\"")
+    looked = "; ".join([str(folder / spec.weights_file) for folder in folders] or ["$IQA_WEIGHTS (not set)"])
+    raise NotFoundError(
+        f"{spec.name}: where are its weights? Expected {spec.weights_file}; looked at {looked}. Type --weights FILE, set "
+        f"IQA_WEIGHTS to the folder that holds it, write into {FILE}:\n[weights]\n{spec.name} = \"FILE\"\n"
+        f"or fetch it once with its sha256 checked: harness encoders fetch {spec.name} --to DIR"
+    )
+
+
+def stores_under(folder: Path) -> list[Path]:
+    """Store folders: `folder` itself, or `folder/<dataset>/<store>`."""
+    if (folder / "features" / "zarr.json").is_file():
+        return [folder]
+    return sorted(header.parents[1] for header in folder.glob("*/*/features/zarr.json"))
+
+
+def find_store(folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None) -> FeatureStore:
+    """The one store that fits; otherwise a message that lists what there is.
+
+    Raises:
+        NotFoundError: no store, or none that fits.
+        UsageError: several fit.
+    """
+    from cache.store import FeatureStore
+
+    there = stores_under(folder)
+    if not there:
+        what = dataset or "NAME"
+        raise NotFoundError(
+            f"No feature store in {folder}. Make one first: harness precompute --dataset {what}, or say where: --store DIR."
+        )
+    fitting = [
+        path
+        for path in there
+        if (dataset is None or path.parent.name == dataset)
+        and (encoder is None or path.name.split("@")[0] == encoder)
+        and (store_name is None or path.name == store_name)
+    ]
+    listing = "\n".join(f"  {path.parent.name:20} {path.name}" for path in there)
+    if len(fitting) == 1:
+        return FeatureStore.open(fitting[0])
+    asked = " ".join(
+        f"--{key} {value}" for key, value in (("dataset", dataset), ("encoder", encoder), ("store", store_name)) if value
+    )
+    if not fitting:
+        extra = suggest(dataset, {path.parent.name for path in there}).split(".")[0] if dataset else ""
+        raise NotFoundError(
+            f"No store in {folder} fits {asked}{extra}. There are:\n{listing}\n"
+            f"Make it first: harness precompute --dataset {dataset or 'NAME'}"
+            + (f" --encoder {encoder}" if encoder else "")
+            + (f" (the store wanted is {store_name})" if store_name else "")
+        )
+    raise UsageError(f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset and --encoder, or --store:\n{listing}")
+
+
+def run_folder(run: object, config: Config) -> Path:
+    """A run's folder: by path, by its id under the runs folder, or of what `train_head` and `evaluate` returned.
+
+    Raises:
+        NotFoundError: no such run.
+    """
+    text = Path(str(getattr(run, "folder", run)))
+    for path in (text, config.path("runs", "runs") / text):
+        if (path / "card.json").is_file():
+            return path
+    runs = config.path("runs", "runs")
+    names = [card.parent.name for card in runs.glob("*/card.json")] if runs.is_dir() else []
+    raise NotFoundError(f"No run at {text} (expected a folder with card.json){suggest(text.name, names)}")

@@ -1,0 +1,214 @@
+"""The kinds of split. Decides who goes where by sha256 alone: the same for any row order, process, platform
+and version.
+
+A random generator's order, a set's order and `hash()` all differ between processes or releases; a digest of a
+name does not. Every decision is made on the whole labelled dataset and then restricted to the images that are
+here, so that a subset is split as the whole is, and an image never changes sides when more images arrive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.splits.errors import SplitError, SplitUsageError
+from harness.splits.split import PARTS, Split
+
+if TYPE_CHECKING:
+    from harness.datasets.dataset import Dataset
+
+RATIOS = (0.7, 0.1, 0.2)
+VALID_SHARE = 0.2
+MOST_LEFT_OUT = 100
+
+
+def parse_split(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
+    """The splits that a text names: `official`, `random` or `random:K`, `leave-one-out`.
+
+    Raises:
+        SplitUsageError: no such kind, or a K that is no positive number.
+        SplitError: this dataset cannot be split so.
+    """
+    kind, _, count = text.partition(":")
+    if kind == "official" and not count:
+        return [official(dataset, seed)]
+    if kind == "leave-one-out" and not count:
+        return leave_one_out(dataset, seed)
+    if kind == "random" and ((count.isdecimal() and int(count) > 0) or not count):
+        return random(dataset, int(count or 1), seed)
+    raise SplitUsageError(
+        f"Unknown split {text!r}. Expected official, random:K (K repetitions), or leave-one-out."
+    )
+
+
+def official(dataset: Dataset, seed: int = 0) -> Split:
+    """The published split; its test rows are the published ones. A missing validation part is carved from
+    train.
+
+    Carving: a train group goes to valid if sha256("<seed>:valid:<group>"), read as a fraction, is below 0.2.
+    Each group decides for itself, so the share is 20% give or take chance, and no other row can change it.
+
+    Raises:
+        SplitError: none is published, or no train or test row of it is here.
+    """
+    rows = dataset.labelled
+    ids: dict[str, list[str]] = {part: [] for part in (*PARTS, "")}
+    for name, part in zip(rows["id"], rows["official_part"], strict=True):
+        ids[part].append(name)
+    if not ids["train"] or not ids["test"]:
+        raise SplitError(
+            f"{dataset.name}: expected a published split, found none. Use --split random:10"
+            + (" or --split leave-one-out." if len(_members(dataset)) <= MOST_LEFT_OUT else ".")
+        )
+    notes = ["the published split"]
+    if not ids["valid"]:
+        group = dict(zip(rows["id"], rows["group"], strict=True))
+        ids["valid"] = [i for i in ids["train"] if fraction(f"{seed}:valid:{group[i]}") < VALID_SHARE]
+        ids["train"] = sorted(set(ids["train"]) - set(ids["valid"]))
+        notes.append(
+            f"which has no validation part: {VALID_SHARE:.0%} of its train groups are, by sha256 of their names"
+        )
+    if ids[""]:
+        notes.append(f"{len(ids[''])} labelled rows are in no part of it and are left out")
+    return _made(dataset, "official", "official", seed, (), ids, ", ".join(notes))
+
+
+def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[float] = RATIOS) -> list[Split]:
+    """`count` random splits with seeds `seed`, `seed + 1`, ...; groups stay whole.
+
+    Groups stand in the order of sha256("<seed>:<group>"); the first go to test and the next to valid until
+    each part is as near to its share of the labelled rows as whole groups allow (test, and valid where there
+    are three groups, gets one at least); the rest trains.
+
+    Args:
+        ratios: shares of train, valid and test, in this order, adding up to 1; valid may be 0.
+
+    Raises:
+        SplitUsageError: ratios that are not shares.
+        SplitError: fewer than two groups, or a part of which no image is here.
+    """
+    if len(ratios) != 3 or abs(sum(ratios) - 1) > 1e-9 or min(ratios) < 0 or ratios[0] == 0 or ratios[2] == 0:
+        raise SplitUsageError(
+            f"Expected shares of train, valid and test that add up to 1, found {tuple(ratios)}."
+        )
+    members = _members(dataset)
+    if len(members) < 2:
+        raise SplitError(
+            f"{dataset.name}: expected two groups at least, found {len(members)}. A split needs more images."
+        )
+    made: list[Split] = []
+    for number in range(seed, seed + count):
+        groups = _hashed(members, number)
+        total = sum(map(len, members.values()))
+        test, rest = _first(groups, members, ratios[2] * total, keep=1)
+        wanted = ratios[1] * total if len(rest) > 1 else 0.0
+        valid, train = _first(rest, members, wanted, keep=1) if wanted else ([], rest)
+        ids = {part: _ids(members, chosen) for part, chosen in zip(PARTS, (train, valid, test), strict=True)}
+        shares = "/".join(f"{ratio:.0%}"[:-1] for ratio in ratios)
+        note = f"random {shares} train/valid/test by sha256 of the group names"
+        made.append(
+            _made(dataset, "random", f"random:{number}", number, tuple(map(float, ratios)), ids, note)
+        )
+    return made
+
+
+def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
+    """One split a group: that group is tested, the next one in the order of sha256 chooses, the rest trains.
+
+    For few groups (a handful of photographs with many distortions each). With two groups there is no
+    validation part.
+
+    Raises:
+        SplitError: one group only, or more than 100.
+    """
+    members = _members(dataset, here=True)
+    if not 2 <= len(members) <= MOST_LEFT_OUT:
+        raise SplitError(
+            f"{dataset.name}: leave-one-out expects 2 to {MOST_LEFT_OUT} groups, found {len(members)}. "
+            + ("Use --split random:10." if len(members) > 1 else "It needs more images.")
+        )
+    groups = _hashed(members, seed)
+    made: list[Split] = []
+    for position, group in enumerate(groups):
+        after = [groups[(position + 1) % len(groups)]] if len(groups) > 2 else []
+        train = [other for other in groups if other != group and other not in after]
+        ids = {
+            part: _ids(members, chosen) for part, chosen in zip(PARTS, (train, after, [group]), strict=True)
+        }
+        note = f"{group} is tested" + (
+            f", {after[0]} is the validation part" if after else ", no validation part"
+        )
+        made.append(_made(dataset, "leave-one-out", f"leave-one-out:{group}", seed, (), ids, note))
+    return sorted(made, key=lambda split: split.name)
+
+
+def fraction(text: str) -> float:
+    """A text -> a number in [0, 1), evenly spread: the first eight bytes of its sha256, big-endian, over
+    2^64.
+    """
+    return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) * 2.0**-53
+
+
+def _members(dataset: Dataset, here: bool = False) -> dict[str, list[str]]:
+    rows = dataset.usable if here else dataset.labelled
+    members: dict[str, list[str]] = {}
+    for name, group in zip(rows["id"], rows["group"], strict=True):
+        members.setdefault(str(group), []).append(str(name))
+    return members
+
+
+def _hashed(groups: Iterable[str], seed: int) -> list[str]:
+    return sorted(groups, key=lambda group: (hashlib.sha256(f"{seed}:{group}".encode()).digest(), group))
+
+
+def _first(
+    groups: list[str], members: Mapping[str, list[str]], wanted: float, keep: int
+) -> tuple[list[str], list[str]]:
+    """Takes groups from the front while that brings the count nearer to `wanted`; at least one, and leaves
+    `keep`.
+    """
+    taken, count = 0, 0
+    while taken < len(groups) - keep:
+        size = len(members[groups[taken]])
+        if taken and abs(count + size - wanted) >= abs(count - wanted):
+            break
+        count += size
+        taken += 1
+    return groups[:taken], groups[taken:]
+
+
+def _ids(members: Mapping[str, list[str]], groups: Iterable[str]) -> list[str]:
+    return [name for group in groups for name in members[group]]
+
+
+def _made(
+    dataset: Dataset,
+    kind: str,
+    name: str,
+    seed: int,
+    ratios: tuple[float, ...],
+    ids: Mapping[str, list[str]],
+    note: str,
+) -> Split:
+    whole = Split(
+        kind=kind,
+        name=name,
+        dataset=dataset.name,
+        seed=seed,
+        ratios=ratios,
+        group_rule=dataset.spec.group_rule,
+        note=note,
+        train=tuple(sorted(ids["train"])),
+        valid=tuple(sorted(ids["valid"])),
+        test=tuple(sorted(ids["test"])),
+    )
+    split = whole.restrict(dataset.usable["id"])
+    empty = [part for part in ("train", "test") if not split.part(part)]
+    if empty:
+        raise SplitError(
+            f"{dataset.name}, split {name}: expected images in {' and '.join(empty)}, found none of "
+            f"{', '.join(str(len(whole.part(part))) for part in empty)} here. Get more of the images, "
+            "or use another split."
+        )
+    return split

@@ -1,0 +1,103 @@
+"""`harness encoders ls | info | fetch`: what each frozen encoder is, costs and needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from harness.verbs.datasets import Facts
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class EncoderRow(msgspec.Struct, frozen=True):
+    """One line of `encoders ls`."""
+
+    name: str
+    title: str
+    taps: int
+    output: str
+    view: str
+    gflop: float
+    weights: str
+    licence: str
+
+
+class EncoderTable(list[EncoderRow]):
+    """Rows that draw themselves."""
+
+    def __rich__(self) -> RenderableType:
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold")
+        for heading in ("name", "title", "taps", "output", "view", "GFLOP/image", "weights", "licence"):
+            table.add_column(heading, justify="right" if heading in ("taps", "GFLOP/image") else "left")
+        for r in self:
+            table.add_row(r.name, r.title, str(r.taps), r.output, r.view, f"{r.gflop:,.1f}", r.weights, r.licence)
+        return table
+
+
+def ls() -> EncoderTable:
+    """Lists the encoders.
+
+    Examples:
+    harness encoders ls
+    """
+    from harness.registry import encoders
+
+    registry = encoders()
+    rows = EncoderTable()
+    for name in registry.names():
+        spec = registry.get(name).spec
+        weights = spec.weights_file or ("untrained, seeded" if spec.untrained else "in a package" if spec.embedded else "--weights FILE")
+        rows.append(EncoderRow(name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence))
+    return rows
+
+
+def info(name: Annotated[str, typer.Argument(help="A name of `harness encoders ls`.")]) -> Facts:
+    """Prints what an encoder is: taps with channels and stride, normalisation, cost, licence, training data, weights.
+
+    Examples:
+    harness encoders info sam-vit-b
+    """
+    from harness.registry import encoders
+
+    facts = msgspec.to_builtins(encoders().get(name).spec)
+    facts["taps"] = {tap["name"]: f"{tap['channels']} channels, stride {tap['stride']}" for tap in map(_tap, facts["taps"])}
+    return Facts(name, facts)
+
+
+def _tap(tap: object) -> dict[str, object]:
+    return tap if isinstance(tap, dict) else dict(zip(("name", "channels", "stride"), tap, strict=True))  # type: ignore[arg-type]
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A weights file that is now here."""
+
+    encoder: str
+    file: str
+    sha256: str
+
+    def __rich__(self) -> str:
+        return f"{self.encoder}: {self.file} (sha256 {self.sha256[:12]}…). Set IQA_WEIGHTS to its folder."
+
+
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name of `harness encoders ls` that has an official file.")],
+    to: Annotated[Path, typer.Option(help="The folder to put it in.")] = Path("weights"),
+) -> Fetched:
+    """Fetches an encoder's official weights once, and checks their sha256.
+
+    Examples:
+    harness encoders fetch sam-vit-b --to weights
+    """
+    from cache.weights import fetch as get
+    from cache.weights import sha256_of
+    from harness.registry import encoders
+
+    path = get(encoders().get(name).spec, to)
+    return Fetched(name, str(path), sha256_of(path))

@@ -1,0 +1,63 @@
+"""`harness report`: runs -> one page with tables, matrix and figures. A pure function of cards and predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from harness.config import verb
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Where the report lies, and its main table."""
+
+    html: str
+    markdown: str
+    csv: list[str]
+    rows: list[dict[str, Any]]
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, header_style="bold")
+        columns = list(self.rows[0]) if self.rows else []
+        for column in columns:
+            table.add_column(column, justify="left" if column in LEFT else "right", overflow="fold")
+        for row in self.rows:
+            table.add_row(*(Text(str(row[c])) for c in columns))
+        return Group(table, Text(f"\n{self.html}\n{self.markdown}\n" + "\n".join(self.csv)))
+
+
+LEFT = ("train", "test", "encoder", "features", "head", "split", "stamps")
+
+
+@verb
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders or run ids.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("report"),
+    title: Annotated[str, typer.Option(help="The page's title.")] = "Image quality from frozen features",
+) -> Report:
+    """Writes Markdown, CSV and one self-contained HTML page about runs and their evaluations.
+
+    Examples:
+    harness report runs/* --out report
+
+    Returns:
+        The paths and the main table.
+    """
+    from harness.config import current
+    from harness.locate import run_folder
+    from reports.page import build
+
+    config, _ = current()
+    folders = list(dict.fromkeys(run_folder(run, config).resolve() for run in runs))
+    made = build(folders, out, title=title)
+    return Report(html=str(made.html), markdown=str(made.markdown), csv=[str(p) for p in made.csvs], rows=made.rows)

@@ -1,0 +1,161 @@
+"""`harness stores ls | info | verify`: what the feature stores hold, and whether every byte is what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from harness.verbs.datasets import Facts
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cache.store import FeatureStore
+
+STORE = Annotated[Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")]
+
+
+class StoreRow(msgspec.Struct, frozen=True):
+    """One line of `stores ls`."""
+
+    dataset: str
+    name: str
+    images: int
+    failed: int
+    pending: int
+    features: list[str]
+    bytes: int
+    stamps: list[str]
+
+
+class StoreTable(list[StoreRow]):
+    """Rows that draw themselves."""
+
+    def __rich__(self) -> RenderableType:
+        from rich.table import Table
+
+        from harness.console import size
+
+        table = Table(box=None, header_style="bold")
+        for heading in ("dataset", "store", "images", "failed", "pending", "features", "size", "stamps"):
+            table.add_column(heading, justify="right" if heading in ("images", "failed", "pending", "size") else "left")
+        for r in self:
+            table.add_row(
+                r.dataset, r.name, str(r.images), str(r.failed), str(r.pending), _short(r.features), size(r.bytes), " ".join(r.stamps)
+            )
+        return table
+
+
+def _short(features: list[str]) -> str:
+    """`9 x moments, 2 x map (head, stage.6)`."""
+    by_what: dict[str, list[str]] = {}
+    for name in features:
+        tap, _, what = name.partition(":")
+        by_what.setdefault(what, []).append(tap)
+    return ", ".join(f"{what} of {', '.join(taps) if len(taps) <= 3 else f'{len(taps)} taps'}" for what, taps in by_what.items())
+
+
+def _row(store: FeatureStore) -> StoreRow:
+    status = store.status()
+    return StoreRow(
+        dataset=store.dataset,
+        name=store.name,
+        images=status.ok,
+        failed=status.failed,
+        pending=status.pending,
+        features=[str(f) for f in store.features()],
+        bytes=status.bytes,
+        stamps=list(store.provenance.get("stamps", [])),
+    )
+
+
+def ls(store: STORE = None) -> StoreTable:
+    """Lists the feature stores.
+
+    Examples:
+    harness stores ls
+    """
+    from cache.store import FeatureStore
+    from harness import config, locate
+
+    folder = store or config.load().path("stores", "stores")
+    return StoreTable(_row(FeatureStore.open(path)) for path in locate.stores_under(folder))
+
+
+def _open(folder: Path | None, dataset: str | None, encoder: str | None) -> FeatureStore:
+    from harness import config, locate
+
+    return locate.find_store(folder or config.load().path("stores", "stores"), dataset, encoder)
+
+
+DATASET = Annotated[str | None, typer.Option(help="Only stores of this dataset.")]
+ENCODER = Annotated[str | None, typer.Option(help="Only stores of this encoder.")]
+
+
+def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) -> Facts:
+    """Prints what is in a store and what its numbers mean: the identity in full, features, failures with reasons.
+
+    Examples:
+    harness stores info
+    harness stores info --dataset biq2021 --encoder efficientnet-lite0
+    """
+    opened = _open(store, dataset, encoder)
+    status = opened.status()
+    reasons: dict[str, int] = {}
+    for failure in opened.failures():
+        reasons[failure[1]] = reasons.get(failure[1], 0) + 1
+    facts: dict[str, object] = {
+        "path": str(opened.path),
+        "key": opened.key8,
+        "identity": _flat(msgspec.to_builtins(opened.identity)),
+        "not in the identity": "labels, paths, which features are kept: none of them changes a number that is stored",
+        "status": msgspec.to_builtins(status),
+        "failures": reasons or "none",
+        "features": "\n".join(str(f) for f in opened.features()),
+        "provenance": _flat(opened.provenance),
+    }
+    return Facts(f"{opened.dataset} {opened.name}", facts)
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {prefix.rstrip("."): value}
+    flat: dict[str, object] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}{key}.")
+    return flat
+
+
+class StoreReport(msgspec.Struct, frozen=True):
+    """What `stores verify` found in one store."""
+
+    store: str
+    checked: int
+    findings: list[dict[str, str]]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where anything is wrong."""
+        return 3 if self.findings else 0
+
+    def __rich__(self) -> str:
+        if not self.findings:
+            return f"{self.store}: {self.checked} images, every row there and every checksum right."
+        lines = [f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."]
+        return "\n".join(lines + [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings])
+
+
+def verify(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) -> StoreReport:
+    """Reads every row of a store and finds each one that is missing, torn or flipped; ends with exit code 3 if any is.
+
+    Examples:
+    harness stores verify --dataset biq2021
+    """
+    from cache.verify import verify as run
+
+    opened = _open(store, dataset, encoder)
+    findings = [{"path": str(f.path), "id": f.id, "problem": f.problem} for f in run(opened)]
+    return StoreReport(f"{opened.dataset} {opened.name}", len(opened.ids()), findings)

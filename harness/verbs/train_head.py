@@ -1,0 +1,201 @@
+"""`harness train-head`: fit a light head on stored features, never touching an image; choose on validation rows, look at
+test rows once, and write a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from harness.config import verb
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cache.store import FeatureStore
+    from harness.datasets.dataset import Dataset
+    from harness.splits.split import Split
+    from heads.base import Head
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One fitted head and how it did on its own test rows."""
+
+    id: str
+    folder: str
+    dataset: str
+    variant: str
+    features: list[str]
+    split: str
+    srcc: float | None
+    plcc: float | None
+    n: int
+    valid_srcc: float | None
+    stamps: list[str]
+    seconds: float
+
+
+class Runs(list[Run]):
+    """Runs that draw themselves; hand them to `evaluate` and `report`."""
+
+    note: str = ""
+
+    def __rich__(self) -> RenderableType:
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", caption=self.note or None, caption_justify="left")
+        for heading in ("run", "head", "split", "SRCC", "PLCC raw", "n test", "SRCC valid", "seconds", "stamps"):
+            table.add_column(heading, justify="right" if heading in ("SRCC", "PLCC raw", "n test", "SRCC valid", "seconds") else "left")
+        for r in self:
+            table.add_row(
+                r.id, r.variant, r.split, _number(r.srcc), _number(r.plcc), str(r.n), _number(r.valid_srcc), f"{r.seconds:.1f}", " ".join(r.stamps)
+            )
+        return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+@verb
+def train_head(
+    variant: Annotated[str, typer.Option(help="A name of `harness heads ls`: fft, spatial, sam-iqa, mlp, ridge.")],
+    dataset: Annotated[str | None, typer.Option(help="Which dataset's store (default: the only one there is).")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Which encoder's store (default: the only one there is).")] = None,
+    features: Annotated[list[str] | None, typer.Option(help="TAP:WHAT, several allowed (default: what the head asks for).")] = None,
+    store: Annotated[Path | None, typer.Option(help="The stores' folder, or one store (default: ./stores).")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Where runs go (default: ./runs).")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="official, random:10, random:3, leave-one-out (default: official where there is one, else random:1)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,
+    set: Annotated[list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
+) -> Runs:
+    """Trains a head from the feature store in seconds, and scores it once on the split's test rows.
+
+    Examples:
+    harness train-head --variant fft
+    harness train-head --variant ridge --dataset biq2021 --features '*:moments' --split official
+    harness train-head --variant mlp --split random:10 --set epochs=50
+
+    Returns:
+        One run a split, with SRCC and PLCC on its test rows.
+    """
+    from harness import console
+    from harness.config import current
+    from harness.fit import fit_runs
+
+    config, call = current()
+    opened, data = open_data(dataset, encoder, store, root, labels)
+    head, names = make_head(variant, opened, features, set)
+    chosen, note = make_splits(data, split)
+    console.say(note)
+    folders = fit_runs(data, opened, opened.select(names), head, chosen, seed, runs or config.path("runs", "runs"), call)
+    result = Runs(read_run(folder) for folder in folders)
+    result.note = note
+    return result
+
+
+def read_run(folder: Path) -> Run:
+    """A run as it stands on the disk, with its scores on its own test rows."""
+    from harness import evaluation, fit
+    from reports import card as cards
+
+    card = cards.load_run(folder / "card.json")
+    numbers = evaluation.summary(fit.test_predictions(folder, card))
+    return Run(
+        id=card.id,
+        folder=str(folder),
+        dataset=card.dataset,
+        variant=card.variant,
+        features=list(card.features),
+        split=card.split_name,
+        srcc=numbers["srcc"],
+        plcc=numbers["plcc"],
+        n=numbers["n"],
+        valid_srcc=card.valid_srcc,
+        stamps=list(card.stamps),
+        seconds=sum(card.seconds.values()),
+    )
+
+
+def open_data(
+    dataset: str | None, encoder: str | None, store: Path | None, root: Path | None, labels: Path | None
+) -> tuple[FeatureStore, Dataset]:
+    """The store that fits, and the labels of its dataset: read afresh where the dataset's folder is known, else as
+    `precompute` saw them."""
+    from harness import locate
+    from harness.config import current
+    from harness.datasets import saved
+    from harness.datasets.dataset import open_dataset
+
+    config, _ = current()
+    if dataset is None and len(config.datasets) == 1:
+        dataset = next(iter(config.datasets))
+    opened = locate.find_store(store or config.path("stores", "stores"), dataset, encoder)
+    folder = locate.dataset_root(opened.dataset, root, config)
+    if folder is None:
+        return opened, saved.load(opened.path.parent)
+    return opened, open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, labels, config))
+
+
+def make_head(variant: str, store: FeatureStore, features: list[str] | None, settings: list[str] | None) -> tuple[Head, list[str]]:
+    """An unfitted head and the names of the features that it reads.
+
+    Raises:
+        UsageError: unknown head, setting or feature.
+        NotFoundError: the store does not have a feature yet (says how to add it).
+    """
+    from harness.registry import heads
+
+    kind = heads().get(variant)
+    head: Head = kind(parse_settings(variant, settings))
+    available = [str(f) for f in store.features()]
+    taps = [tap.name for tap in store.taps]
+    if features:
+        from cache.features import expand
+
+        names = [str(f) for f in expand(features, taps)]
+    else:
+        output = str(store.provenance.get("output", ""))
+        names = head.default_features([*available, f"{output}:map"], output)
+    missing = [name for name in names if name not in available]
+    if missing or not names:
+        from harness.errors import NotFoundError
+
+        raise NotFoundError(
+            f"{variant} reads {', '.join(names) or 'features'}; the store {store.path} has {', '.join(available) or 'nothing yet'}. "
+            f"Add what is missing: harness precompute --dataset {store.dataset} --encoder {store.name.split('@')[0]} "
+            f"--features {' '.join(repr(m) if '*' in m else m for m in missing) or '...'}"
+        )
+    return head, names
+
+
+def parse_settings(variant: str, settings: list[str] | None) -> dict[str, Any]:
+    """`["epochs=20"]` -> `{"epochs": "20"}`; the head checks names and types."""
+    from harness.errors import UsageError
+
+    pairs: dict[str, Any] = {}
+    for item in settings or []:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set wants key=value, found {item!r}. `harness heads info {variant}` lists the keys.")
+        pairs[key] = value
+    return pairs
+
+
+def make_splits(data: Dataset, asked: str | None) -> tuple[list[Split], str]:
+    """The splits asked for, or the dataset's own, and a line that says which."""
+    kind = asked or ("official" if data.spec.official_split else "random:1")
+    splits = data.splits(kind)
+    why = "" if asked else " (its official one)" if data.spec.official_split else " (it has no official one)"
+    first = splits[0]
+    return splits, (
+        f"{data.name}: split {kind}{why}, {len(first.train)} train / {len(first.valid)} valid / {len(first.test)} test"
+        + (f"; {first.note}" if first.note else "")
+    )

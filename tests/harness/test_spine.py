@@ -1,0 +1,169 @@
+"""The main job on real photographs with real human scores: a real encoder, from image files to the report page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import harness
+
+pytestmark = pytest.mark.data
+
+ENCODER = "efficientnet-lite0"
+
+
+def some_images(source: Path, target: Path, count: int, suffix: str = ".jpg") -> list[str]:
+    target.mkdir(parents=True)
+    names = sorted(p.name for p in source.iterdir() if p.suffix.lower() == suffix)[:: max(1, len(list(source.iterdir())) // count)][:count]
+    for name in names:
+        shutil.copy(source / name, target / name)
+    return names
+
+
+@pytest.fixture(scope="module")
+def world(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 BIQ2021 and 12 LIVE Challenge photographs with their authors' label files."""
+    top = tmp_path_factory.mktemp("world")
+    some_images(data_root / "images/biq2021", top / "iqa/biq2021/Images", 40)
+    some_images(data_root / "images/livec/Images", top / "iqa/livec/Images", 12)
+    (top / "harness.toml").write_text(
+        f"""
+[paths]
+data = "iqa"
+stores = "stores"
+runs = "runs"
+[datasets.biq2021]
+root = "iqa/biq2021"
+labels = "{data_root / 'labels/biq2021'}"
+[datasets.livec]
+root = "iqa/livec"
+labels = "{data_root / 'labels/livec'}"
+""",
+        encoding="utf-8",
+    )
+    return top
+
+
+@pytest.fixture
+def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(world)
+    return world
+
+
+def encoded(dataset: str = "biq2021", **settings: object) -> object:
+    return harness.precompute(dataset=dataset, encoder=ENCODER, features=["stage.6:map", "stage.*:moments"], **settings)
+
+
+@pytest.fixture(scope="module")
+def stores(world: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(world)
+        encoded()
+        encoded("livec")
+
+
+@pytest.mark.usefixtures("stores")
+def test_the_second_precompute_encodes_nothing(here: Path) -> None:
+    again = encoded()
+    assert again.encoded == 0
+    assert again.images == 40
+    assert again.missing == 12_000 - 40
+    assert again.stamps == ["SUBSET"]
+
+
+@pytest.mark.usefixtures("stores")
+@pytest.mark.parametrize("variant", ["ridge", "mlp", "fft", "spatial", "sam-iqa"])
+def test_every_head_goes_from_store_to_report(here: Path, variant: str) -> None:
+    quick = [] if variant == "ridge" else ["epochs=2"]
+    features = ["stage.6:map"] if variant in ("fft", "spatial", "sam-iqa") else None
+    runs = harness.train_head(variant=variant, dataset="biq2021", features=features, set=quick, split="random:2")
+    assert len(runs) == 2
+    assert all(run.n > 0 and "SUBSET" in run.stamps for run in runs)
+    away = harness.evaluate(runs, on="livec")
+    assert {e.dataset for e in away} == {"livec"}
+    assert all(e.asked == 1162 and e.n == 12 and e.failures == {"image missing": 1150} for e in away)
+    page = harness.report([*runs, *away], out=f"report-{variant}")
+    html = Path(page.html).read_text(encoding="utf-8")
+    assert "SUBSET" in html
+    assert "livec" in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+@pytest.mark.usefixtures("stores")
+def test_the_official_split_is_the_default_and_its_missing_rows_are_counted(here: Path) -> None:
+    run = harness.train_head(variant="ridge", dataset="biq2021")[0]
+    assert run.split == "official"
+    card = json.loads((Path(run.folder) / "evaluations/biq2021-official-test/card.json").read_text())
+    assert card["counts"]["asked"] == 2000
+    assert card["counts"]["used"] == run.n
+    assert card["counts"]["missing"] == 2000 - run.n
+    saved = json.loads((Path(run.folder) / "config.json").read_text())
+    assert saved["settings"]["variant"] == "ridge"
+    assert saved["command"].startswith("harness train-head --variant ridge")
+
+
+@pytest.mark.usefixtures("stores")
+def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, data_root: Path, tmp_path: Path) -> None:
+    """The trap: a choice (epoch, regulariser) that peeks at test rows."""
+    labels = tmp_path / "labels"
+    shutil.copytree(data_root / "labels/biq2021", labels)
+    file = next(labels.glob("Test*"))
+    frame = pd.read_csv(file)
+    frame["MOS"] = 1.0 - frame["MOS"]
+    frame.to_csv(file, index=False)
+    settings = {"variant": "mlp", "dataset": "biq2021", "set": ["epochs=3"], "split": "official"}
+    honest = harness.train_head(**settings)[0]
+    turned = harness.train_head(**settings, labels=labels)[0]
+    assert honest.id != turned.id
+    one, other = (
+        pd.read_parquet(Path(run.folder) / "evaluations/biq2021-official-test/predictions.parquet") for run in (honest, turned)
+    )
+    pd.testing.assert_series_equal(one["prediction"], other["prediction"])
+    assert honest.valid_srcc == turned.valid_srcc
+    assert honest.srcc != turned.srcc
+
+
+@pytest.mark.usefixtures("stores")
+def test_predict_gives_new_images_what_the_evaluation_gave_them(here: Path) -> None:
+    run = harness.train_head(variant="ridge", dataset="biq2021", split="random:1")[0]
+    predicted = pd.read_parquet(next(Path(run.folder).glob("evaluations/*/predictions.parquet"))).dropna(subset="prediction")
+    image = here / "iqa/biq2021/Images" / str(predicted["id"].iloc[0])
+    empty = here / "nothing.jpg"
+    empty.touch()
+    row, failed = harness.predict([image, empty], run=run)
+    assert row.quality == pytest.approx(predicted["prediction"].iloc[0], abs=1e-4)
+    assert failed.quality is None
+    assert "empty" in failed.failure
+
+
+def test_growth_encodes_nothing_twice(data_root: Path, tmp_path: Path) -> None:
+    """`--limit`, then all; a tap added; a map added; one image changed."""
+    root = tmp_path / "biq2021"
+    names = some_images(data_root / "images/biq2021", root / "Images", 10)
+    common = {"dataset": "biq2021", "root": root, "labels": data_root / "labels/biq2021", "encoder": ENCODER}
+    first = harness.precompute(**common, features=["stage.1:moments"], limit=4)
+    assert (first.encoded, first.images) == (4, 4)
+    assert "LIMITED" in first.stamps
+    rest = harness.precompute(**common, features=["stage.1:moments"])
+    assert (rest.encoded, rest.images, rest.already) == (6, 10, 4)
+    assert "LIMITED" not in rest.stamps
+    store = harness.open_store(rest.store)
+    before = store.select(["stage.1:moments"]).table("stage.1:moments")
+    assert harness.precompute(**common, features=["stage.6:moments"]).encoded == 10
+    assert harness.precompute(**common, features=["stage.6:map"]).encoded == 10
+    every = ["stage.1:moments", "stage.6:moments", "stage.6:map"]
+    assert harness.precompute(**common, features=every).encoded == 0
+    shutil.copy(root / "Images" / names[1], root / "Images" / names[0])
+    changed = harness.precompute(**common, features=every)
+    assert (changed.encoded, changed.images) == (1, 10)
+    store = harness.open_store(rest.store)
+    after = store.select(["stage.1:moments"])
+    place = {name: i for i, name in enumerate(after.ids)}
+    table = after.table("stage.1:moments")
+    assert (table[place[names[0]]] == table[place[names[1]]]).all()
+    unchanged = [place[name] for name in names[1:]]
+    assert (table[unchanged] == before[unchanged]).all()
