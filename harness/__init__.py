@@ -48,12 +48,17 @@ _HOMES = {
     "head": "harness.api",
     "open_store": "harness.api",
     "score": "harness.api",
-} | {name: f"harness.verbs.{name}" for name in ("demo", "doctor", "evaluate", "precompute", "predict", "report", "train_head")}
+} | {
+    name: f"harness.verbs.{name}"
+    for name in ("demo", "doctor", "evaluate", "precompute", "predict", "report", "train_head")
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'harness' has no attribute {name!r}; public names: {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'harness' has no attribute {name!r}; public names: {', '.join(__all__)}"
+        )
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

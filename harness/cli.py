@@ -64,7 +64,9 @@ def app() -> typer.Typer:
 
 
 def _version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -90,7 +92,9 @@ def _command(function: Callable[..., Any]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         context, as_json = values.pop("ctx"), values.pop("json")
-        typed = {k: v for k, v in values.items() if str(context.get_parameter_source(k)).endswith("COMMANDLINE")}
+        typed = {
+            k: v for k, v in values.items() if str(context.get_parameter_source(k)).endswith("COMMANDLINE")
+        }
         from harness import console
 
         console.loud()
@@ -148,17 +152,21 @@ def _spread_lists(words: Sequence[str]) -> list[str]:
 
 
 def _usage_code(error: Exception) -> int | None:
-    """Prints what the parser says of a wrong command line; None if the error is not the parser's."""
-    import click
+    """Prints what the parser says of a wrong command line; None if the error is not the parser's.
 
-    if isinstance(error, click.exceptions.Exit):
+    The parser's exceptions are known by what they can do: typer brings its own copy of click since 0.20, and used the
+    installed one before.
+    """
+    if isinstance(error, typer.Exit):
         return error.exit_code
-    if isinstance(error, click.Abort):
+    if isinstance(error, typer.Abort):
         return 130
-    if isinstance(error, click.ClickException):
+    if hasattr(error, "format_message"):
         context = getattr(error, "ctx", None)
         hint = f"\nTry: {context.command_path} --help" if context is not None else ""
-        _complain(error.format_message() + hint)
+        message = error.format_message()
+        if message:
+            _complain(message + hint)
         return 2
     return None
 

@@ -83,24 +83,36 @@ def read(file: Path) -> Config:
         if table not in known:
             raise ConfigError(f"{file}: unknown table [{table}]{suggest(table, known)}")
         if not isinstance(value, dict):
-            raise ConfigError(f"{file}: {table!r} must be a table, found {value!r}. Write [{table}] above it.")
+            raise ConfigError(
+                f"{file}: {table!r} must be a table, found {value!r}. Write [{table}] above it."
+            )
     _check_keys(file, "paths", document.get("paths", {}), PATHS)
     for name, facts in document.get("datasets", {}).items():
         if not isinstance(facts, dict):
-            raise ConfigError(f"{file}: [datasets] {name} must be a table. Write [datasets.{name}] and root = ... below it.")
+            raise ConfigError(
+                f"{file}: [datasets] {name} must be a table. Write [datasets.{name}] and root = ... below it."
+            )
         _check_keys(file, f"datasets.{name}", facts, DATASET_KEYS)
     from harness.registry import encoders
 
     _check_keys(file, "weights", document.get("weights", {}), encoders().names())
     verbs = {name: document[name] for name in verb_signatures() if name in document}
     for name, settings in verbs.items():
-        _check_keys(file, name, settings, [key.replace("_", "-") for key in verb_signatures()[name].parameters], any_type=True)
+        _check_keys(
+            file,
+            name,
+            settings,
+            [key.replace("_", "-") for key in verb_signatures()[name].parameters],
+            any_type=True,
+        )
     return Config(
         file=str(file),
         paths=document.get("paths", {}),
         datasets=document.get("datasets", {}),
         weights=document.get("weights", {}),
-        verbs={name: {k.replace("-", "_"): v for k, v in settings.items()} for name, settings in verbs.items()},
+        verbs={
+            name: {k.replace("-", "_"): v for k, v in settings.items()} for name, settings in verbs.items()
+        },
     )
 
 
@@ -110,7 +122,9 @@ def _check_keys(file: Path, table: str, found: dict[str, Any], known: Any, any_t
         if key.replace("_", "-") not in [name.replace("_", "-") for name in names]:
             raise ConfigError(f"{file}: unknown key {key!r} in [{table}]{suggest(key, names)}")
         if not any_type and not isinstance(value, str):
-            raise ConfigError(f"{file}: {key!r} in [{table}] must be text in quotation marks, found {value!r}.")
+            raise ConfigError(
+                f"{file}: {key!r} in [{table}] must be text in quotation marks, found {value!r}."
+            )
 
 
 @functools.cache
@@ -130,7 +144,10 @@ def verb[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         config = load()
         given = signature.bind_partial(*args, **kwargs).arguments
-        filed = {key: _shaped(signature.parameters[key], value, config) for key, value in config.verbs.get(name, {}).items()}
+        filed = {
+            key: _shaped(signature.parameters[key], value, config)
+            for key, value in config.verbs.get(name, {}).items()
+        }
         bound = signature.bind_partial(**{**filed, **given})
         bound.apply_defaults()
         missing = [p for p in signature.parameters if p not in bound.arguments]

@@ -71,7 +71,9 @@ class Progress:
         elif _loud and time.monotonic() - self._last > 10:
             self._last = time.monotonic()
             left = (self._total - self._done) / rate if rate else 0
-            say(f"{self._what}: {self._done}/{self._total}, {text}, {duration(left)} left {self._note}".rstrip())
+            say(
+                f"{self._what}: {self._done}/{self._total}, {text}, {duration(left)} left {self._note}".rstrip()
+            )
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -48,8 +48,11 @@ def evaluate(
 
     start = time.monotonic()
     frame = prediction_frame(data, ids, quality_map)
-    why = examples.lost(data, ids, features, {f[0]: f[1] for f in store.failures()})
-    frame["failure"] = [("label is NaN" if np.isnan(m) else why.get(i, "")) for i, m in zip(frame["id"], frame["mos"], strict=True)]
+    why = examples.lost(data, ids, features, dict(store.failures()))
+    frame["failure"] = [
+        ("label is NaN" if np.isnan(m) else why.get(i, ""))
+        for i, m in zip(frame["id"], frame["mos"], strict=True)
+    ]
     usable = frame["failure"] == ""
     predicted = predict(head, joined, list(frame.loc[usable, "id"]))
     frame.loc[usable, "prediction"] = predicted
@@ -83,7 +86,11 @@ def evaluate(
 def prediction_frame(data: Dataset, ids: list[str], quality_map: QualityMap) -> pd.DataFrame:
     """One row an asked id, with labels and carried columns, and no prediction yet."""
     frame = data.manifest.set_index("id", drop=False).loc[ids, ["id", "mos", *CARRIED]].reset_index(drop=True)
-    frame.insert(2, "quality", np.asarray(quality_map.to_quality(frame["mos"].to_numpy(dtype=np.float64)), dtype=np.float64))
+    frame.insert(
+        2,
+        "quality",
+        np.asarray(quality_map.to_quality(frame["mos"].to_numpy(dtype=np.float64)), dtype=np.float64),
+    )
     frame.insert(3, "prediction", np.nan)
     return frame
 
@@ -96,7 +103,9 @@ def predict(head: Head, joined: Examples, ids: list[str]) -> np.ndarray:
 def data_stamps(data: Dataset, store: FeatureStore) -> list[str]:
     """The stamps of a dataset as encoded in a store, the encoder's own among them."""
     tried = len(store.ids()) + len(store.failures())
-    found = stamps.of_data(missing=data.missing, encoded=tried, present=data.present, proxy=data.proxy)
+    found = stamps.of_data(
+        missing=data.missing, encoded=tried, present=data.present, proxy=data.scale.kind == "proxy"
+    )
     return stamps.ordered([*found, *store.provenance.get("stamps", [])])
 
 

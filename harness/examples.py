@@ -59,6 +59,8 @@ def lost(dataset: Dataset, ids: list[str], features: Features, failures: dict[st
     for image_id in ids:
         if image_id not in have:
             why[image_id] = (
-                "image missing" if image_id not in present else failures.get(image_id, "not encoded (run harness precompute again)")
+                "image missing"
+                if image_id not in present
+                else failures.get(image_id, "not encoded (run harness precompute again)")
             )
     return why

@@ -60,7 +60,9 @@ def fit_runs(
     ids = {split.fingerprint: run_id(data, features, head, split, seed) for split in splits}
     todo = [split for split in splits if not (folder / ids[split.fingerprint] / "card.json").is_file()]
     if len(todo) < len(splits):
-        console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
+        console.say(
+            f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again"
+        )
     origin = provenance_of(call.command)
     for quality_map, group in by_quality_map(data, todo):
         joined = examples.join(data, features, quality_map)
@@ -74,9 +76,34 @@ def fit_runs(
             rid = ids[split.fingerprint]
             run_stamps = evaluation.data_stamps(data, store)
             result, frame = evaluation.evaluate(
-                rid, one, data, store, features, joined, asked_test(data, split), rows, quality_map, run_stamps, origin
+                rid,
+                one,
+                data,
+                store,
+                features,
+                joined,
+                asked_test(data, split),
+                rows,
+                quality_map,
+                run_stamps,
+                origin,
             )
-            card = _card(rid, data, store, one, split, joined, plan, seed, seconds, quality_map, run_stamps, call, origin, result)
+            card = _card(
+                rid,
+                data,
+                store,
+                one,
+                split,
+                joined,
+                plan,
+                seed,
+                seconds,
+                quality_map,
+                run_stamps,
+                call,
+                origin,
+                result,
+            )
             _write(folder / rid, card, one, result, frame)
     return [folder / ids[split.fingerprint] for split in splits]
 
@@ -139,7 +166,9 @@ def make_plan(joined: Examples, split: Split, seed: int) -> Any:
                 f"split {split.name}: none of its {len(getattr(split, part))} {part} rows has features in the store. "
                 "Encode more images: run `harness precompute` again without --limit."
             )
-    return FitPlan(train=joined.rows(parts["train"]), valid=joined.rows(parts["valid"]), seed=seed, settings={})
+    return FitPlan(
+        train=joined.rows(parts["train"]), valid=joined.rows(parts["valid"]), seed=seed, settings={}
+    )
 
 
 def run_id(data: Dataset, features: Features, head: Head, split: Split, seed: int) -> str:
@@ -202,7 +231,11 @@ def _card(
             "test": result.counts["used"],
             "asked": len(split.train) + len(split.valid) + len(split.test),
             "used": len(plan.train) + len(plan.valid) + result.counts["used"],
-            "failed": len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid) + result.counts["failed"],
+            "failed": len(split.train)
+            + len(split.valid)
+            - len(plan.train)
+            - len(plan.valid)
+            + result.counts["failed"],
         },
         failures=result.failures,
         stamps=run_stamps,

@@ -27,16 +27,22 @@ def dataset_root(name: str, typed: Path | None, config: Config) -> Path | None:
     if typed is not None:
         places.append((typed, "--root"))
     if "root" in config.datasets.get(name, {}):
-        places.append((config.resolve(config.datasets[name]["root"]), f"[datasets.{name}] root in {config.file}"))
+        places.append(
+            (config.resolve(config.datasets[name]["root"]), f"[datasets.{name}] root in {config.file}")
+        )
     if "data" in config.paths:
-        places.append((config.resolve(config.paths["data"]) / name, f"[paths] data in {config.file}, subfolder {name}"))
+        places.append(
+            (config.resolve(config.paths["data"]) / name, f"[paths] data in {config.file}, subfolder {name}")
+        )
     if os.environ.get("IQA_DATA"):
         places.append((Path(os.environ["IQA_DATA"]) / name, f"$IQA_DATA/{name}"))
     for i, (path, source) in enumerate(places):
         if path.is_dir():
             return path
         if i == 0 and source.startswith(("--root", "[datasets")):
-            raise NotFoundError(f"{name}: expected the dataset's folder at {path} ({source}), found no such folder. Correct the path.")
+            raise NotFoundError(
+                f"{name}: expected the dataset's folder at {path} ({source}), found no such folder. Correct the path."
+            )
     return None
 
 
@@ -48,10 +54,14 @@ def needed_root(name: str, typed: Path | None, config: Config) -> Path:
     looked = [f"[datasets.{name}] root in {FILE} (not set)"]
     if "data" in config.paths:
         looked.append(f"{config.resolve(config.paths['data']) / name} (no such folder)")
-    looked.append(f"{Path(os.environ['IQA_DATA']) / name} (no such folder)" if os.environ.get("IQA_DATA") else "$IQA_DATA (not set)")
+    looked.append(
+        f"{Path(os.environ['IQA_DATA']) / name} (no such folder)"
+        if os.environ.get("IQA_DATA")
+        else "$IQA_DATA (not set)"
+    )
     raise NotFoundError(
         f"{name}: where are its images? Looked at {'; '.join(looked)}. Type --root DIR, or write into {FILE}:\n"
-        f"[datasets.{name}]\nroot = \"DIR\"\n"
+        f'[datasets.{name}]\nroot = "DIR"\n'
         f"`harness datasets info {name}` says how to obtain it and what the folder must look like."
     )
 
@@ -61,7 +71,9 @@ def labels_folder(name: str, typed: Path | None, config: Config) -> Path | None:
     if typed is None and "labels" in config.datasets.get(name, {}):
         typed = config.resolve(config.datasets[name]["labels"])
     if typed is not None and not typed.exists():
-        raise NotFoundError(f"{name}: expected its label files at {typed}, found no such folder or file. Correct --labels.")
+        raise NotFoundError(
+            f"{name}: expected its label files at {typed}, found no such folder or file. Correct --labels."
+        )
     return typed
 
 
@@ -75,7 +87,9 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
         path = typed or config.resolve(config.weights[spec.name])
         if not path.is_file():
             where = "--weights" if typed else f"[weights] {spec.name} in {config.file}"
-            raise NotFoundError(f"{spec.name}: expected a weights file at {path} ({where}), found none. Correct the path.")
+            raise NotFoundError(
+                f"{spec.name}: expected a weights file at {path} ({where}), found none. Correct the path."
+            )
         return path
     if spec.embedded:
         return None
@@ -85,11 +99,13 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
         if spec.weights_file and (folder / spec.weights_file).is_file():
             return folder / spec.weights_file
     if not spec.weights_file:
-        raise NotFoundError(f"{spec.name}: which weights? Type --weights FILE, or write into {FILE}:\n[weights]\n{spec.name} = \"FILE\"")
+        raise NotFoundError(
+            f'{spec.name}: which weights? Type --weights FILE, or write into {FILE}:\n[weights]\n{spec.name} = "FILE"'
+        )
     looked = "; ".join([str(folder / spec.weights_file) for folder in folders] or ["$IQA_WEIGHTS (not set)"])
     raise NotFoundError(
         f"{spec.name}: where are its weights? Expected {spec.weights_file}; looked at {looked}. Type --weights FILE, set "
-        f"IQA_WEIGHTS to the folder that holds it, write into {FILE}:\n[weights]\n{spec.name} = \"FILE\"\n"
+        f'IQA_WEIGHTS to the folder that holds it, write into {FILE}:\n[weights]\n{spec.name} = "FILE"\n'
         f"or fetch it once with its sha256 checked: harness encoders fetch {spec.name} --to DIR"
     )
 
@@ -101,7 +117,9 @@ def stores_under(folder: Path) -> list[Path]:
     return sorted(header.parents[1] for header in folder.glob("*/*/features/zarr.json"))
 
 
-def find_store(folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None) -> FeatureStore:
+def find_store(
+    folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None
+) -> FeatureStore:
     """The one store that fits; otherwise a message that lists what there is.
 
     Raises:
@@ -127,7 +145,9 @@ def find_store(folder: Path, dataset: str | None, encoder: str | None, store_nam
     if len(fitting) == 1:
         return FeatureStore.open(fitting[0])
     asked = " ".join(
-        f"--{key} {value}" for key, value in (("dataset", dataset), ("encoder", encoder), ("store", store_name)) if value
+        f"--{key} {value}"
+        for key, value in (("dataset", dataset), ("encoder", encoder), ("store", store_name))
+        if value
     )
     if not fitting:
         extra = suggest(dataset, {path.parent.name for path in there}).split(".")[0] if dataset else ""
@@ -137,7 +157,9 @@ def find_store(folder: Path, dataset: str | None, encoder: str | None, store_nam
             + (f" --encoder {encoder}" if encoder else "")
             + (f" (the store wanted is {store_name})" if store_name else "")
         )
-    raise UsageError(f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset and --encoder, or --store:\n{listing}")
+    raise UsageError(
+        f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset and --encoder, or --store:\n{listing}"
+    )
 
 
 def run_folder(run: object, config: Config) -> Path:

@@ -9,7 +9,18 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("sam-iqa-harness", "torch", "torchvision", "timm", "segment-anything", "numpy", "scipy", "zarr", "pillow", "pandas")
+PACKAGES = (
+    "sam-iqa-harness",
+    "torch",
+    "torchvision",
+    "timm",
+    "segment-anything",
+    "numpy",
+    "scipy",
+    "zarr",
+    "pillow",
+    "pandas",
+)
 
 
 def packages() -> dict[str, str]:
@@ -29,9 +40,15 @@ def commit() -> tuple[str, bool | None]:
     if not (here / ".git").exists():
         return "", None
     try:
-        head = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        head = subprocess.run(
+            ["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
         state = subprocess.run(
-            ["git", "-C", here, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", here, "status", "--porcelain"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return "", None

@@ -1,7 +1,8 @@
 """What a head is, and what it may see: `Head`, `FitPlan`. Never reads a store and never scores.
 
-A head learns from frozen features only. It is handed rows with labels, told which of them it may fit and choose on, and
-returns fitted copies of itself; test rows are not part of a plan, so no head can look at them.
+A head learns from frozen features only. It is handed rows with labels, told which of them it may fit and
+choose on, and returns fitted copies of itself; test rows are not part of a plan, so no head can look at
+them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 import numpy as np
@@ -18,9 +19,21 @@ from numpy.typing import NDArray
 
 from heads.errors import DataError, HeadError
 from heads.examples import Examples, FeatureSource, Floats, Rows
+from heads.names import all_moments, output_maps, require
 from heads.settings import HeadSettings, parse_settings
 
-__all__ = ["Arrays", "Examples", "FeatureSource", "FitPlan", "Floats", "Head", "Progress", "Report", "Rows", "Score"]
+__all__ = [
+    "Arrays",
+    "Examples",
+    "FeatureSource",
+    "FitPlan",
+    "Floats",
+    "Head",
+    "Progress",
+    "Report",
+    "Rows",
+    "Score",
+]
 
 Arrays = dict[str, NDArray[Any]]
 Score = Callable[[Floats, Floats], float]
@@ -41,6 +54,10 @@ class FitPlan:
     valid: Rows
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        for part in ("train", "valid"):
+            object.__setattr__(self, part, np.array(getattr(self, part), dtype=np.int64).reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -76,21 +93,24 @@ Report = Callable[[Progress], None]
 
 
 class Head(ABC):
-    """A trainable map from features to quality. A subclass is one file; `conformance.check_head` says whether it is one.
+    """A trainable map from features to quality. A subclass is one file, held to `conformance.check_head`.
 
-    Subclasses give `variant`, `revision` (raised whenever the same settings would give other numbers) and `Settings`, and
-    write `default_features`, `fit_plans`, `predict_rows`, `state`, `restore` and `parameters`. They must be constructible
-    from settings alone. Fitted heads are copies; the head that `fit` is called on does not change.
+    Subclasses give `variant`, `revision` (raised whenever the same settings would give other numbers), what
+    it `reads` and `Settings`, and write `fit_plans`, `predict_rows`, `state`, `restore` and `parameters`.
+    They must be constructible from settings alone. Fitted heads are copies; the head that `fit` is called
+    on stays as it is.
 
     Attributes:
         settings: checked, with defaults filled in.
         features: names that the head was fitted on, in order; empty before.
         widths: their channels (maps) or widths (summaries).
-        history: one entry an epoch: epoch, train_loss, valid_srcc (None without validation rows), seconds, note.
+        history: one entry an epoch: epoch, train_loss, valid_srcc (None without validation rows), seconds,
+            note (which epoch was kept, and why).
     """
 
     variant: ClassVar[str]
     revision: ClassVar[int]
+    reads: ClassVar[Literal["maps", "summaries"]]
     Settings: ClassVar[type[HeadSettings]]
 
     def __init__(self, settings: Mapping[str, Any] | HeadSettings | None = None) -> None:
@@ -99,18 +119,21 @@ class Head(ABC):
         self.widths: list[int] = []
         self.history: list[dict[str, Any]] = []
 
-    @abstractmethod
     def default_features(self, available: Sequence[str], output: str) -> list[str]:
-        """Names that this head asks for if a person names none.
+        """Names that this head asks for if a person names none: the output's map, or `moments` of all taps.
 
         Args:
             available: names that the store has; may repeat, may be qualified (`encoder@view/tap:what`).
             output: the encoder's output tap.
         """
+        return output_maps(available, output) if self.reads == "maps" else all_moments(available)
 
     @abstractmethod
-    def fit_plans(self, examples: Examples, plans: Sequence[FitPlan], score: Score | None, report: Report) -> list[Self]:
-        """Fits one copy for each plan; the plans are checked already. Calls `report` `steps(plan)` times for each."""
+    def fit_plans(
+        self, examples: Examples, plans: Sequence[FitPlan], score: Score | None, report: Report
+    ) -> Sequence[Self]:
+        """Fits one copy for each plan; the plans are checked already. Calls `report` `steps(plan)` times
+        for each."""
 
     @abstractmethod
     def predict_rows(self, examples: Examples) -> Floats:
@@ -137,15 +160,19 @@ class Head(ABC):
         return 1
 
     def fit_many(
-        self, examples: Examples, plans: Sequence[FitPlan], score: Score | None = None, progress: Report | None = None
+        self,
+        examples: Examples,
+        plans: Sequence[FitPlan],
+        score: Score | None = None,
+        progress: Report | None = None,
     ) -> list[Self]:
         """Fits one copy for each plan, sharing what can be shared.
 
         Args:
             examples: labelled rows; only rows of the plans are read.
             plans: which rows to fit and to choose on.
-            score: (quality, prediction) -> agreement, higher is better; chooses on validation rows. None: nothing is
-                chosen on them.
+            score: (quality, prediction) -> agreement, higher is better; chooses on validation rows. None:
+                nothing is chosen on them.
             progress: called after each step.
 
         Returns:
@@ -159,44 +186,51 @@ class Head(ABC):
         names = list(examples.features.names)
         if not names:
             raise DataError("Expected at least one feature, found none. Name one: --features TAP:WHAT.")
-        self.check_features(names)
+        require(self.variant, self.reads, names)
         for plan in plans:
             check_plan(examples, plan)
-        fitted = self.fit_plans(examples, plans, score, progress or (lambda _: None))
+        fitted = list(self.fit_plans(examples, plans, score, progress or (lambda _: None)))
         for head in fitted:
             head.features = names
             head.widths = [examples.features.channels(name) for name in names]
         return fitted
 
-    def fit(self, examples: Examples, plan: FitPlan, score: Score | None = None, progress: Report | None = None) -> Self:
+    def fit(
+        self, examples: Examples, plan: FitPlan, score: Score | None = None, progress: Report | None = None
+    ) -> Self:
         """Fits one copy; see `fit_many`."""
         return self.fit_many(examples, [plan], score, progress)[0]
 
     def predict(self, examples: Examples) -> Floats:
-        """Quality of every row: (n,) float64, on the scale of the labels it was fitted on; NaN where features are not finite.
+        """Quality of every row: (n,) float64, on the scale of the labels it was fitted on; NaN where
+        features are not finite.
 
         Raises:
             HeadError: the head is not fitted.
             DataError: a feature is missing or has another width than at the fit.
         """
         if not self.features:
-            raise HeadError(f"Expected a fitted {self.variant} head, found one that was never fitted. Call fit, or load a saved one.")
+            raise HeadError(
+                f"Expected a fitted {self.variant} head, found one that was never fitted. Call fit, or "
+                "load a saved one."
+            )
         have = list(examples.features.names)
         for name, width in zip(self.features, self.widths, strict=True):
             if name not in have:
                 raise DataError(
-                    f"Expected the feature {name} that this {self.variant} head was fitted on, found {', '.join(have) or 'none'}. "
+                    f"Expected the feature {name} that this {self.variant} head was fitted on, found "
+                    f"{', '.join(have) or 'none'}. "
                     "Encode it, or select it from the store."
                 )
             found = examples.features.channels(name)
             if found != width:
-                raise DataError(f"Expected {width} channels in {name}, found {found}. Use features of the same encoder as at the fit.")
+                raise DataError(
+                    f"Expected {width} channels in {name}, found {found}. Use features of the same "
+                    "encoder as at the fit."
+                )
         if len(examples) == 0:
             return np.empty(0)
         return self.predict_rows(examples)
-
-    def check_features(self, names: Sequence[str]) -> None:
-        """Raises HeadError where this head cannot read a feature of this kind."""
 
     def refined(self, plan: FitPlan) -> Self:
         """An unfitted copy with the plan's settings."""
@@ -223,10 +257,13 @@ class Head(ABC):
 
 
 def check_plan(examples: Examples, plan: FitPlan) -> None:
-    """Raises DataError unless the plan's rows exist, train and valid share none, and the train labels differ."""
+    """Raises DataError unless the plan's rows exist, train and valid share none, and the train labels
+    differ."""
     for part, rows in (("train", plan.train), ("valid", plan.valid)):
         if len(rows) and (rows.min() < 0 or rows.max() >= len(examples)):
-            raise DataError(f"Expected {part} rows between 0 and {len(examples) - 1}, found {rows.min()} to {rows.max()}.")
+            raise DataError(
+                f"Expected {part} rows between 0 and {len(examples) - 1}, found {rows.min()} to {rows.max()}."
+            )
         unlabelled = np.flatnonzero(~np.isfinite(examples.quality[rows]))
         if len(unlabelled):
             raise DataError(
@@ -235,29 +272,14 @@ def check_plan(examples: Examples, plan: FitPlan) -> None:
             )
     shared = np.intersect1d(plan.train, plan.valid)
     if len(shared):
-        raise DataError(f"Expected train and valid rows to differ, found {len(shared)} in both, such as {examples.ids[shared[0]]!r}.")
+        raise DataError(
+            f"Expected train and valid rows to differ, found {len(shared)} in both, such as "
+            f"{examples.ids[shared[0]]!r}."
+        )
     labels = np.unique(examples.quality[plan.train])
     if len(labels) < 2:
         found = f"{len(plan.train)} rows" + (f" that all have the label {labels[0]:g}" if len(labels) else "")
-        raise DataError(f"Expected at least two train rows with different labels, found {found}. Nothing can be learned from them.")
-
-
-def is_map(name: str) -> bool:
-    """Whether a feature name stands for a map; otherwise it is a summary."""
-    return name.rpartition(":")[2] == "map"
-
-
-def unqualified(name: str) -> str:
-    """`sam-vit-b@long1024/neck:map` -> `neck:map`."""
-    return name.rpartition("/")[2]
-
-
-def output_maps(available: Sequence[str], output: str) -> list[str]:
-    """The map of the output tap in every store that has it, or its plain name where none has."""
-    wanted = f"{output}:map"
-    return list(dict.fromkeys(name for name in available if unqualified(name) == wanted)) or [wanted]
-
-
-def all_moments(available: Sequence[str]) -> list[str]:
-    """`moments` of every tap, or the pattern that asks for them where there are none."""
-    return list(dict.fromkeys(name for name in available if name.endswith(":moments"))) or ["*:moments"]
+        raise DataError(
+            f"Expected at least two train rows with different labels, found {found}. Nothing can be "
+            "learned from them."
+        )

@@ -1,6 +1,6 @@
 """Every error that a head raises for a person to read. Never prints; the command line does.
 
-A message says what was expected, what was found and what to do. `exit_code` is what the command line ends with.
+A message says what was expected, what was found and what to do; `exit_code` is the command line's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ class FitError(HeadError):
 
 
 class DataError(HeadError):
-    """Rows, labels, features or a saved head are not as expected: constant labels, too few rows, a damaged file."""
+    """Rows, labels, features or a saved head are not as expected: equal labels, few rows, a damaged file."""
 
     exit_code = 3

@@ -1,6 +1,7 @@
-"""Rows that a head reads: features with labels, in memory or streamed. Never fits, never scores, never touches a store.
+"""Rows that a head reads: features with labels. Never fits, never scores, never touches a store.
 
-`FeatureSource` is a protocol: whatever offers these methods will do, and this room need not know where the rows lie.
+`FeatureSource` is a protocol: whatever offers these methods will do, and this room need not know where the
+rows lie.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Rows = NDArray[np.int64]
 
 
 class FeatureSource(Protocol):
-    """Rows of named features, wherever they lie. A name is `tap:what`; *what* is `map` or the name of a summary."""
+    """Rows of named features, wherever they lie. A name is `tap:what`; *what* is `map` or the name of a
+    summary."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -37,7 +39,8 @@ class FeatureSource(Protocol):
         ...
 
     def batches(self, name: str, rows: Iterable[Rows]) -> Iterator[list[tuple[Rows, NDArray[np.float16]]]]:
-        """One batch for each array of rows: groups (positions into that array, maps (g, h, w, C)), one for each grid."""
+        """One batch for each array of rows: groups (positions into that array, maps (g, h, w, C)), one for
+        each grid."""
         ...
 
     def channels(self, name: str) -> int:
@@ -85,12 +88,18 @@ class Examples:
         for name in ("quality", "std", "votes", "group", "reference", "dataset"):
             value = getattr(self, name)
             if not isinstance(value, str) and len(value) != n:
-                raise DataError(f"Expected {n} values of {name}, one for each id; found {len(value)}. Join them by id again.")
+                raise DataError(
+                    f"Expected {n} values of {name}, one for each id; found {len(value)}. Join them by "
+                    "id again."
+                )
         if len(self._positions) != n:
-            raise DataError(f"Expected unique ids, found {n - len(self._positions)} repeated. Name every row once.")
+            raise DataError(
+                f"Expected unique ids, found {n - len(self._positions)} repeated. Name every row once."
+            )
         if list(self.features.ids) != self.ids:
             raise DataError(
-                f"Expected features of the same {n} rows in the same order as the labels, found {len(self.features.ids)} other "
+                f"Expected features of the same {n} rows in the same order as the labels, found "
+                f"{len(self.features.ids)} other "
                 "rows. Join features and labels by id."
             )
 
@@ -111,21 +120,29 @@ class Examples:
         unknown = [name for name in asked if name not in self._positions]
         if unknown:
             raise DataError(
-                f"Expected ids of these {len(self)} rows, found {len(unknown)} others, such as {unknown[0]!r}. "
+                f"Expected ids of these {len(self)} rows, found {len(unknown)} others, such as "
+                f"{unknown[0]!r}. "
                 "Encode the missing images, or leave them out of the split."
             )
         return np.array([self._positions[name] for name in asked], dtype=np.int64)
 
-    def __getitem__(self, key: Sequence[str] | Rows | NDArray[np.bool_] | slice) -> Examples:
-        """Some of the rows: by ids, positions, a mask or a slice, in the order given."""
-        if isinstance(key, slice):
-            rows = np.arange(len(self), dtype=np.int64)[key]
-        elif isinstance(key, np.ndarray) and key.dtype == np.bool_:
-            rows = np.flatnonzero(key).astype(np.int64)
-        elif isinstance(key, np.ndarray) and key.dtype.kind in "iu":
-            rows = key.astype(np.int64)
+    def __getitem__(self, key: Sequence[str] | Sequence[int] | Rows | NDArray[np.bool_] | slice) -> Examples:
+        """Some of the rows: by ids, positions, a mask or a slice, in the order given.
+
+        Raises:
+            DataError: an id, a position or a mask of other rows than these.
+        """
+        whole = np.arange(len(self), dtype=np.int64)
+        asked = whole[key] if isinstance(key, slice) else np.asarray(key)
+        if asked.dtype.kind not in "biu":
+            rows = self.rows(str(name) for name in asked)
         else:
-            rows = self.rows(str(name) for name in key)
+            try:
+                rows = whole[asked]
+            except IndexError as error:
+                raise DataError(
+                    f"Expected positions among {len(self)} rows: {error}. Use `rows(ids)`."
+                ) from error
         return Examples(
             features=self.features.take(rows),
             ids=[self.ids[i] for i in rows],

@@ -1,7 +1,7 @@
-"""Settings of heads: text from a command line or a file -> a checked, frozen struct. Never holds a default of any head.
+"""Settings of heads: text -> a checked, frozen struct. Never holds a default of any head.
 
-Every head declares its settings as a `HeadSettings` with bounds in the types; all values, defaults among them, pass
-`parse_settings`, so that `2` and `2.0` cannot become two identities.
+Every head declares its settings as a `HeadSettings` with bounds in the types; all values, defaults among
+them, pass `parse_settings`, so that `2` and `2.0` cannot become two identities.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from heads.errors import HeadError
 
@@ -24,7 +25,8 @@ def parse_settings[S: HeadSettings](kind: type[S], values: Mapping[str, Any] | H
 
     Args:
         kind: the settings of a head; its field types carry the bounds.
-        values: field -> value; text is converted (`"20"` to 20, `"true"` to True), absent fields take their defaults.
+        values: field -> value; text is converted (`"20"` to 20, `"true"` to True), absent fields take their
+            defaults.
 
     Raises:
         HeadError: an unknown name (with the nearest one), or a value of the wrong type or out of bounds.
@@ -33,7 +35,7 @@ def parse_settings[S: HeadSettings](kind: type[S], values: Mapping[str, Any] | H
     if isinstance(values, msgspec.Struct):
         given = msgspec.to_builtins(values)
     elif values is not None:
-        given = dict(values)
+        given = {name: v.item() if isinstance(v, np.generic) else v for name, v in values.items()}
     known = [field.name for field in msgspec.structs.fields(kind)]
     for name in given:
         if name not in known:
@@ -48,4 +50,7 @@ def parse_settings[S: HeadSettings](kind: type[S], values: Mapping[str, Any] | H
         reason, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
         found = f", found {given[name]!r}" if name in given else ""
-        raise HeadError(f"Setting {name or 'value'}: {reason[0].lower()}{reason[1:]}{found}. Give a value within these bounds.") from error
+        raise HeadError(
+            f"Setting {name or 'value'}: {reason[0].lower()}{reason[1:]}{found}. Give a value within "
+            "these bounds."
+        ) from error

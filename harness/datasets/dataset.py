@@ -4,15 +4,13 @@ fits.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,27 +18,15 @@ from numpy.typing import NDArray
 
 from harness.datasets import manifest as manifests
 from harness.datasets.errors import DatasetError
+from harness.datasets.files import Advance, FileFacts, KnownFile, Probe, read_files
 from harness.datasets.manifest import column, select
 from harness.datasets.readers import Labels, contents
 from harness.datasets.scale import QualityMap, ScoreScale
 from harness.datasets.spec import DatasetSpec
 
 if TYPE_CHECKING:
+    from cache.blocks import PlanItem
     from harness.splits.split import Split
-
-Probe = Callable[[bytes], tuple[int, int]]
-Advance = Callable[[int], object]
-
-
-class FileFacts(NamedTuple):
-    """What reading one file told."""
-
-    sha256: str
-    size: int
-    mtime: int
-    width: int
-    height: int
-    failure: str
 
 
 @dataclass(frozen=True)
@@ -191,70 +177,55 @@ class Dataset:
             progress: called with 1 after each file.
         """
         table = self.manifest.copy()
-        earlier = _by_id(known, sizes=probe is not None)
-        rows = np.flatnonzero(table["present"].to_numpy())
-        names = table["id"].tolist()
-
-        def read(row: int) -> FileFacts:
-            path = self.path(names[row])
-            facts = _known(path, earlier.get(names[row])) or read_file(path, probe)
-            if progress is not None:
-                progress(1)
-            return facts
-
-        if len(rows):
-            with ThreadPoolExecutor(max(threads, 1)) as pool:
-                facts = list(pool.map(read, rows.tolist()))
-            for name in FileFacts._fields:
-                values = column(table, name).tolist()
-                for row, fact in zip(rows.tolist(), facts, strict=True):
-                    # A label that failed keeps its own reason.
-                    values[row] = (values[row] if name == "failure" else "") or getattr(fact, name)
-                table[name] = values
+        earlier = _by_id(known) if known is not None else {}
+        rows = np.flatnonzero(column(table, "present"))
+        facts = self._read([str(name) for name in table["id"].iloc[rows]], probe, earlier, threads, progress)
+        for name in FileFacts._fields:
+            values = column(table, name).tolist()
+            for row, fact in zip(rows.tolist(), facts, strict=True):
+                # A label that failed keeps its own reason.
+                values[row] = (values[row] if name == "failure" else "") or getattr(fact, name)
+            table[name] = values
         return replace(self, manifest=manifests.conform(table))
 
+    def plan_items(
+        self, ids: Iterable[str], known: Mapping[str, KnownFile] | None = None, threads: int = 8
+    ) -> list[PlanItem]:
+        """Images as a feature store plans them: path relative to the root, sha256, size, mtime, width and
+        height.
 
-def _by_id(known: pd.DataFrame | None, sizes: bool) -> dict[str, Any]:
-    if known is None:
-        return {}
-    fit = (column(known, "sha256") != "") & ((column(known, "width") > 0) | (not sizes))
-    rows: Iterable[Any] = select(known, fit).itertuples(index=False)
+        Files that `known` has with the same path, size and mtime are not read again. A file that cannot be
+        read has an empty sha256, one whose header cannot be read has width and height 0; both fail when they
+        are encoded.
+
+        Raises:
+            DatasetError: an id that is unknown, or whose image is not here.
+        """
+        from cache.blocks import PlanItem
+        from cache.images import probe
+
+        names = list(ids)
+        facts = self._read(names, probe, known or {}, threads)
+        return [
+            PlanItem(name, self._paths[name], fact.sha256, fact.size, fact.mtime, fact.width, fact.height)
+            for name, fact in zip(names, facts, strict=True)
+        ]
+
+    def _read(
+        self,
+        ids: Sequence[str],
+        probe: Probe | None,
+        known: Mapping[str, KnownFile],
+        threads: int,
+        progress: Advance | None = None,
+    ) -> list[FileFacts]:
+        files = [(name, self.path(name), self._paths[name]) for name in ids]
+        return read_files(files, probe, known, threads, progress)
+
+
+def _by_id(known: pd.DataFrame) -> dict[str, KnownFile]:
+    rows: Iterable[Any] = select(known, column(known, "sha256") != "").itertuples(index=False)
     return {row.id: row for row in rows}
-
-
-def _known(path: Path, row: Any) -> FileFacts | None:
-    if row is None:
-        return None
-    stat = path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != (row.size, row.mtime):
-        return None
-    return FileFacts(row.sha256, row.size, row.mtime, row.width, row.height, "")
-
-
-def read_file(path: Path, probe: Probe | None) -> FileFacts:
-    """Reads one file whole: digest, size, time and, with `probe`, width and height; what is wrong becomes
-    `failure`.
-    """
-    try:
-        stat = path.stat()
-        data = path.read_bytes()
-    except OSError as error:
-        return FileFacts("", 0, 0, 0, 0, f"cannot be read: {error.strerror}")
-    width, height, failure = 0, 0, ""
-    if probe is not None:
-        try:
-            width, height = probe(data)
-        except Exception as error:
-            failure = reason_of(error)
-    return FileFacts(hashlib.sha256(data).hexdigest(), len(data), stat.st_mtime_ns, width, height, failure)
-
-
-def reason_of(error: Exception) -> str:
-    """The short reason that an image error carries; an error without one is a bug and is raised again."""
-    reason = getattr(error, "reason", None)
-    if not isinstance(reason, str):
-        raise error
-    return reason
 
 
 def open_dataset(name: str, root: Path | str | None = None, labels: Path | str | None = None) -> Dataset:

@@ -18,6 +18,7 @@ better.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -105,8 +106,7 @@ def described(name: str, root: Path | None, labels: Path | None) -> Dataset | No
     own = describe(root, labels)
     if own.name not in ("", name):
         return None
-    declared = _toml(root, labels) is not None
-    if not declared and not _is_plain_table(root, labels):
+    if _toml(root, labels) is None and (_is_typo(name) or not _is_plain_table(root, labels)):
         return None
     own = msgspec.structs.replace(own, name=name)
     return from_labels(SPEC, root, read_as(own, root, labels))
@@ -247,6 +247,12 @@ def _csv(own: Description, site: Site) -> Path:
 def _tables(root: Path | None, labels: Path | None) -> list[Path]:
     folders = [place for place in (labels, root) if place is not None and place.is_dir()]
     return sorted(path for folder in folders for path in folder.glob("*.csv"))
+
+
+def _is_typo(name: str) -> bool:
+    from harness.registry import datasets
+
+    return bool(difflib.get_close_matches(name, datasets().names(), n=1, cutoff=0.75))
 
 
 def _is_plain_table(root: Path | None, labels: Path | None) -> bool:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 
 from harness.datasets.dataset import Dataset
 from harness.datasets.errors import DatasetError
@@ -35,6 +36,14 @@ def save(dataset: Dataset, folder: Path) -> None:
         msgspec.json.format(msgspec.json.encode(_Facts(dataset.spec, dataset.note, dataset.unlabelled)))
     )
     part.replace(folder / FACTS)
+
+
+def earlier(folder: Path) -> pd.DataFrame | None:
+    """The manifest of an earlier `save`, or None: a copy that cannot be read only costs the files being read again."""
+    try:
+        return read_manifest(folder / MANIFEST)[0]
+    except DatasetError:
+        return None
 
 
 def load(folder: Path) -> Dataset:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from harness.datasets.readers import Labels
 
-LONG_SIDE = 320
+LONG_SIDE = 256
 LABELS = "labels.csv"
 IMAGES = "images"
 COLUMNS = ("id", "mos", "group", "reference", "distortion", "level")
@@ -140,7 +140,7 @@ def generate(
 
 
 def photograph(file: str) -> NDArray[np.uint8]:
-    """One photograph as (H, W, 3) uint8 RGB, its longer side 320 pixels.
+    """One photograph as (H, W, 3) uint8 RGB, its longer side 256 pixels.
 
     Args:
         file: package, then the path inside it.
@@ -234,7 +234,7 @@ def _spec(kind: str, title: str) -> DatasetSpec:
         "visibility to structural similarity. IEEE Transactions on Image Processing 13(4), 600-612, 2004.",
         obtain=f"Made on the spot: harness.datasets.synthetic.generate({kind!r}, DIR); `harness demo` does.",
         sources={
-            "count": f"made: {len(photographs)} photographs x {len(families)} families x {len(LEVELS)} levels",
+            "count": f"{len(photographs)} photographs x {len(families)} families x {len(LEVELS)} levels",
             "scale": "SSIM, negative values set to 0",
             "terms": "docstrings of skimage.data; README of sklearn.datasets.images",
         },

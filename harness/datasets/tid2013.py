@@ -13,8 +13,8 @@ from harness.datasets.spec import UNVERIFIED, DatasetSpec
 if TYPE_CHECKING:
     from harness.datasets.readers import Labels, Site
 
-# Type numbers as in the authors' readme. The level is not monotone for all of them: local
-# block-wise distortions get better with it and contrast change goes both ways, so no direction may be derived from levels.
+# Type numbers as in the authors' readme. Not every type gets worse with its level: local block-wise
+# distortions get better and contrast change goes both ways, so no direction may be derived from levels.
 TYPES = (
     "additive Gaussian noise",
     "noise in colour components",

@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from harness.datasets.dataset import Advance, Dataset, reason_of
+from harness.datasets.dataset import Dataset
+from harness.datasets.files import Advance, reason_of
 from harness.datasets.manifest import column, select
 
 if TYPE_CHECKING:

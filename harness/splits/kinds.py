@@ -66,9 +66,7 @@ def official(dataset: Dataset, seed: int = 0) -> Split:
         group = dict(zip(rows["id"], rows["group"], strict=True))
         ids["valid"] = [i for i in ids["train"] if fraction(f"{seed}:valid:{group[i]}") < VALID_SHARE]
         ids["train"] = sorted(set(ids["train"]) - set(ids["valid"]))
-        notes.append(
-            f"which has no validation part: {VALID_SHARE:.0%} of its train groups are, by sha256 of their names"
-        )
+        notes.append(f"which has no validation part: {VALID_SHARE:.0%} of its train groups are it, by sha256")
     if ids[""]:
         notes.append(f"{len(ids[''])} labelled rows are in no part of it and are left out")
     return _made(dataset, "official", "official", seed, (), ids, ", ".join(notes))

@@ -38,7 +38,13 @@ class DatasetTable(list[DatasetRow]):
         for row in self:
             images = f"{row.count:,}" if row.count else "yours"
             table.add_row(
-                row.name, row.title, str(row.year or ""), images, row.label, row.better, row.official_split or "-"
+                row.name,
+                row.title,
+                str(row.year or ""),
+                images,
+                row.label,
+                row.better,
+                row.official_split or "-",
             )
         return table
 
@@ -57,7 +63,9 @@ def ls() -> DatasetTable:
     for name in registry.names():
         spec = registry.get(name)
         scale = spec.scale
-        span = f"{scale.low:g}..{scale.high:g}" if scale.low is not None and scale.high is not None else "open"
+        span = (
+            f"{scale.low:g}..{scale.high:g}" if scale.low is not None and scale.high is not None else "open"
+        )
         rows.append(
             DatasetRow(
                 name=name,
@@ -88,7 +96,9 @@ class Facts(msgspec.Struct, frozen=True):
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for fact, value in self.facts.items():
-            shown = "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+            shown = (
+                "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+            )
             table.add_row(fact.replace("_", " "), Text(shown))
         return table
 
@@ -106,7 +116,9 @@ def info(name: Annotated[str, typer.Argument(help="A name of `harness datasets l
 
 def verify(
     name: Annotated[str, typer.Argument(help="A name of `harness datasets ls`.")],
-    root: Annotated[Path | None, typer.Option(help="The dataset's folder (default: harness.toml, $IQA_DATA/NAME).")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder (default: harness.toml, $IQA_DATA/NAME).")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
 ) -> object:
     """Checks a dataset on this disk: counts, missing and undecodable images, duplicates, range and direction of labels.

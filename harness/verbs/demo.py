@@ -51,7 +51,9 @@ class Demo(msgspec.Struct, frozen=True):
 @verb
 def demo(
     out: Annotated[Path, typer.Option(help="The folder to work in.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer photographs, one encoder, two heads: under a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer photographs, one encoder, two heads: under a minute.")
+    ] = False,
 ) -> Demo:
     """Runs the whole job offline on synthetic datasets: encode, train, test within and across, report. Under 3 minutes.
 
@@ -73,20 +75,36 @@ def demo(
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     stores, runs = out / "stores", out / "runs"
-    roots = {name: generate(name, out / "data" / name, quick=quick) for name in ("synthetic", "synthetic-cross")}
+    roots = {
+        name: generate(name, out / "data" / name, quick=quick) for name in ("synthetic", "synthetic-cross")
+    }
     encoders = {"efficientnet-lite0": ENCODERS["efficientnet-lite0"][:1]} if quick else ENCODERS
     networks = ("fft",) if quick else NETWORKS
     made: list[Any] = []
     for encoder, readings in encoders.items():
         for name, root in roots.items():
             told(precompute, dataset=name, root=root, encoder=encoder, store=stores)
-        common: dict[str, Any] = {"dataset": "synthetic", "encoder": encoder, "store": stores, "runs": runs, "split": "leave-one-out"}
+        common: dict[str, Any] = {
+            "dataset": "synthetic",
+            "encoder": encoder,
+            "store": stores,
+            "runs": runs,
+            "split": "leave-one-out",
+        }
         for features in readings:
             made += told(train_head, variant="ridge", features=[features], **common)
         for variant in networks:
             made += told(train_head, variant=variant, **common)
-    told(evaluate, runs=[Path(run.folder) for run in made], on="synthetic-cross", store=stores, shown=[runs / "*"])
-    page: Report = told(report, runs=[Path(run.folder) for run in made], out=out / "report", title=TITLE, shown=[runs / "*"])
+    told(
+        evaluate,
+        runs=[Path(run.folder) for run in made],
+        on="synthetic-cross",
+        store=stores,
+        shown=[runs / "*"],
+    )
+    page: Report = told(
+        report, runs=[Path(run.folder) for run in made], out=out / "report", title=TITLE, shown=[runs / "*"]
+    )
     return Demo(page, time.monotonic() - start)
 
 

@@ -46,7 +46,9 @@ class Findings(list[Finding]):
 
 
 def doctor(
-    store: Annotated[Path | None, typer.Option(help="The stores' folder whose disk is looked at (default: ./stores).")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="The stores' folder whose disk is looked at (default: ./stores).")
+    ] = None,
 ) -> Findings:
     """Checks versions, devices, room on the disk, where our packages come from, and known traps.
 
@@ -64,14 +66,24 @@ def doctor(
 
 def _python() -> Finding:
     fine = sys.version_info >= (3, 12)
-    return Finding("python", "ok" if fine else "wrong", sys.version.split()[0], "" if fine else "Python >= 3.12 is needed.")
+    return Finding(
+        "python",
+        "ok" if fine else "wrong",
+        sys.version.split()[0],
+        "" if fine else "Python >= 3.12 is needed.",
+    )
 
 
 def _versions() -> list[Finding]:
     from harness.provenance import packages
 
     return [
-        Finding(name, "ok" if found != "not installed" else "wrong", found, "" if found != "not installed" else f"pip install {name}")
+        Finding(
+            name,
+            "ok" if found != "not installed" else "wrong",
+            found,
+            "" if found != "not installed" else f"pip install {name}",
+        )
         for name, found in packages().items()
     ]
 
@@ -85,7 +97,12 @@ def _torch_pair() -> Finding:
     try:
         import torchvision  # noqa: F401  # imported to see whether it can be
     except (ImportError, RuntimeError) as error:
-        return Finding("torchvision", "wrong", str(error).split("\n")[0], torchvision_advice(str(error), torch.__version__))
+        return Finding(
+            "torchvision",
+            "wrong",
+            str(error).split("\n")[0],
+            torchvision_advice(str(error), torch.__version__),
+        )
     return Finding("torch + torchvision", "ok", "import together")
 
 
@@ -108,10 +125,19 @@ def _devices() -> Finding:
         import torch
     except ImportError:
         return Finding("devices", "wrong", "no torch")
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    names = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     text = f"{', '.join(names) or 'no GPU'}; {cores} CPU cores, torch uses {torch.get_num_threads()}"
-    return Finding("devices", "ok" if names else "note", text, "" if names else "sam-vit-b takes seconds an image on a CPU.")
+    return Finding(
+        "devices",
+        "ok" if names else "note",
+        text,
+        "" if names else "sam-vit-b takes seconds an image on a CPU.",
+    )
 
 
 def _rooms() -> list[Finding]:
@@ -152,5 +178,12 @@ def _disk(folder: Path, settings: object) -> list[Finding]:
             need = count * 2 * 256 * 64 * 48  # float16 neck maps of 4:3 images, sam-vit-b
             state = "ok" if need < free else "wrong"
             advice = "" if need < free else "Keep summaries only: --features '*:moments'"
-            found.append(Finding(f"room for {name}", state, f"sam-vit-b neck maps of {count:,} images: about {size(need)}", advice))
+            found.append(
+                Finding(
+                    f"room for {name}",
+                    state,
+                    f"sam-vit-b neck maps of {count:,} images: about {size(need)}",
+                    advice,
+                )
+            )
     return found

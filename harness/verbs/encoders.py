@@ -37,7 +37,9 @@ class EncoderTable(list[EncoderRow]):
         for heading in ("name", "title", "taps", "output", "view", "GFLOP/image", "weights", "licence"):
             table.add_column(heading, justify="right" if heading in ("taps", "GFLOP/image") else "left")
         for r in self:
-            table.add_row(r.name, r.title, str(r.taps), r.output, r.view, f"{r.gflop:,.1f}", r.weights, r.licence)
+            table.add_row(
+                r.name, r.title, str(r.taps), r.output, r.view, f"{r.gflop:,.1f}", r.weights, r.licence
+            )
         return table
 
 
@@ -53,8 +55,14 @@ def ls() -> EncoderTable:
     rows = EncoderTable()
     for name in registry.names():
         spec = registry.get(name).spec
-        weights = spec.weights_file or ("untrained, seeded" if spec.untrained else "in a package" if spec.embedded else "--weights FILE")
-        rows.append(EncoderRow(name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence))
+        weights = spec.weights_file or (
+            "untrained, seeded" if spec.untrained else "in a package" if spec.embedded else "--weights FILE"
+        )
+        rows.append(
+            EncoderRow(
+                name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence
+            )
+        )
     return rows
 
 
@@ -67,7 +75,9 @@ def info(name: Annotated[str, typer.Argument(help="A name of `harness encoders l
     from harness.registry import encoders
 
     facts = msgspec.to_builtins(encoders().get(name).spec)
-    facts["taps"] = {tap["name"]: f"{tap['channels']} channels, stride {tap['stride']}" for tap in map(_tap, facts["taps"])}
+    facts["taps"] = {
+        tap["name"]: f"{tap['channels']} channels, stride {tap['stride']}" for tap in map(_tap, facts["taps"])
+    }
     return Facts(name, facts)
 
 

@@ -13,6 +13,11 @@ from harness.config import verb
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from cache.blocks import BlockTask, PlanItem
     from cache.encoders.base import Encoder
     from cache.features import FeatureName
     from cache.store import FeatureStore
@@ -58,20 +63,35 @@ class Precomputed(msgspec.Struct, frozen=True):
 
 @verb
 def precompute(
-    dataset: Annotated[str, typer.Option(help="A name of `harness datasets ls`, or NAME of a folder dataset.")],
-    root: Annotated[Path | None, typer.Option(help="Its folder (default: harness.toml, $IQA_DATA/NAME).")] = None,
+    dataset: Annotated[
+        str, typer.Option(help="A name of `harness datasets ls`, or NAME of a folder dataset.")
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Its folder (default: harness.toml, $IQA_DATA/NAME).")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
     encoder: Annotated[str, typer.Option(help="A name of `harness encoders ls`.")] = "sam-vit-b",
-    weights: Annotated[Path | None, typer.Option(help="Weights file (default: harness.toml, $IQA_WEIGHTS).")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights file (default: harness.toml, $IQA_WEIGHTS).")
+    ] = None,
     features: Annotated[
         list[str] | None,
-        typer.Option(help="TAP:WHAT, several allowed: neck:map '*:moments' (default: the output's map and all moments)."),
+        typer.Option(
+            help="TAP:WHAT, several allowed: neck:map '*:moments' (default: the output's map and all moments)."
+        ),
     ] = None,
-    view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
+    view: Annotated[
+        str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a forward pass (default: the encoder's own).")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images a forward pass (default: the encoder's own).")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="The stores' folder (default: ./stores).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only N images (stamped LIMITED); run again without it to go on.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only N images (stamped LIMITED); run again without it to go on."),
+    ] = None,
     if_exists: Annotated[
         Literal["resume", "skip", "fail", "recompute"],
         typer.Option(help="What to do with a store that is there already."),
@@ -92,6 +112,7 @@ def precompute(
         CacheError: damaged weights, another identity at that place.
     """
     import time
+    from collections import Counter
 
     from cache.store import FeatureStore
     from harness import console, locate, stamps
@@ -107,10 +128,12 @@ def precompute(
     wanted = wanted_features(resolved, features)
     stores = store or config.path("stores", "stores")
     opened = FeatureStore.create(
-        stores, data.name, identity_of(resolved, chosen_view), _provenance(resolved, chosen_view), resolved.spec.taps
+        stores,
+        data.name,
+        identity_of(resolved, chosen_view),
+        _provenance(resolved, chosen_view),
+        resolved.spec.taps,
     )
-    saved.save(data, stores / data.name)
-
     there = bool(opened.ids())
     if there and if_exists == "fail":
         from harness.errors import ProtocolError
@@ -123,24 +146,25 @@ def precompute(
     already = len(set(opened.ids()) & set(chosen))
     encoded, seconds = 0, 0.0
     if not (there and if_exists == "skip"):
-        items = data.plan_items(chosen, opened.known())
-        opened.plan(items, resolved.spec.grid_of(chosen_view), heavy=resolved.spec.heavy, anew=if_exists == "recompute")
+        with console.progress(f"look at {data.name}", len(chosen), "file") as bar:
+            data = look_at(data, chosen, saved.earlier(stores / data.name), bar.advance)
+        saved.save(data, stores / data.name)
+        opened.plan(plan_items(data, chosen), heavy=resolved.spec.heavy, anew=if_exists == "recompute")
         tasks = opened.pending(wanted, chosen)
-        total = sum(len(task.items) for task in tasks)
         for line in announce(opened, resolved, chosen_view, wanted, tasks, len(chosen)):
             console.say(line)
         start = time.monotonic()
-        if total:
-            with console.progress(f"encode {data.name}", total, "image") as bar:
-                local.run(opened, tasks, resolved, chosen_view, batch_size, bar)
+        total = sum(len(task.items) for task in tasks)
+        with console.progress(f"encode {data.name}", total, "image") as bar:
+            encoded = local.run(opened, wanted, chosen, folder, resolved, chosen_view, batch_size, bar)
         seconds = time.monotonic() - start
-        encoded = total
     status = opened.status()
-    failures: dict[str, int] = {}
-    for _, reason, *_rest in opened.failures():
-        failures[reason] = failures.get(reason, 0) + 1
+    failures = dict(Counter(reason for _, reason in opened.failures()))
     found = stamps.of_data(
-        missing=data.missing, encoded=len(opened.ids()) + sum(failures.values()), present=data.present, proxy=data.proxy
+        missing=data.missing,
+        encoded=len(opened.ids()) + sum(failures.values()),
+        present=data.present,
+        proxy=data.scale.kind == "proxy",
     )
     return Precomputed(
         store=str(opened.path),
@@ -192,7 +216,9 @@ def pick_device(device: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
-        raise UsageError(f"--device {device}: torch {torch.__version__} cannot use it here ({reason}). Try cpu or auto.") from error
+        raise UsageError(
+            f"--device {device}: torch {torch.__version__} cannot use it here ({reason}). Try cpu or auto."
+        ) from error
     return device
 
 
@@ -208,7 +234,9 @@ def wanted_features(encoder: Encoder, asked: list[str] | None) -> list[FeatureNa
     """The features to make: those asked for, or the output's map and all moments."""
     from cache.features import expand
 
-    return expand(asked or [f"{encoder.spec.output}:map", "*:moments"], [tap.name for tap in encoder.spec.taps])
+    return expand(
+        asked or [f"{encoder.spec.output}:map", "*:moments"], [tap.name for tap in encoder.spec.taps]
+    )
 
 
 def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
@@ -221,8 +249,43 @@ def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
     return sorted(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:limit])
 
 
+def look_at(
+    data: Dataset, ids: list[str], earlier: pd.DataFrame | None, advance: Callable[[int], object]
+) -> Dataset:
+    """The dataset with sha256 and size of the given images filled in; what has its old size and time is not read again."""
+    from dataclasses import replace
+
+    import pandas as pd
+
+    from cache.images import probe
+
+    asked = data.manifest["id"].isin(set(ids))
+    part = replace(data, manifest=data.manifest[asked].reset_index(drop=True)).filled(
+        probe, known=earlier, progress=advance
+    )
+    whole = (
+        pd.concat([data.manifest[~asked], part.manifest])
+        .sort_values("id", kind="stable")
+        .reset_index(drop=True)
+    )
+    return replace(data, manifest=whole)
+
+
+def plan_items(data: Dataset, ids: list[str]) -> list[PlanItem]:
+    """The images as they are now, as the store plans them."""
+    from cache.blocks import PlanItem
+
+    rows = data.manifest[data.manifest["id"].isin(set(ids))]
+    return [PlanItem(*values) for values in rows[list(PlanItem._fields)].itertuples(index=False, name=None)]
+
+
 def announce(
-    store: FeatureStore, encoder: Encoder, view: View, wanted: list[FeatureName], tasks: list, images: int
+    store: FeatureStore,
+    encoder: Encoder,
+    view: View,
+    wanted: list[FeatureName],
+    tasks: list[BlockTask],
+    images: int,
 ) -> list[str]:
     """The lines before the work: key, images, predicted bytes and time."""
     from harness.console import duration, size
@@ -232,7 +295,7 @@ def announce(
     if not total:
         return [*lines, f"{images} images, all encoded; nothing to do"]
     seconds = predicted_seconds(encoder, view, tasks)
-    volume = sum(store.predicted_bytes(task) for task in tasks)
+    volume = sum(store.predicted_bytes(task, encoder.spec.grid_of(view)) for task in tasks)
     lines.append(
         f"{total} of {images} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
         + (f" ({encoder.spec.gflop:,.0f} GFLOP an image)" if encoder.spec.gflop else "")
@@ -240,7 +303,7 @@ def announce(
     return lines
 
 
-def predicted_seconds(encoder: Encoder, view: View, tasks: list) -> float:
+def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> float:
     """Time for all tasks: a light encoder is timed on a made-up image of the first planned size, a heavy one by its GFLOP
     and this device's measured matrix product (an encoder reaches about half of that)."""
     import time

@@ -38,7 +38,11 @@ class Predictions(list[Predicted]):
 
         table = Table(box=None, header_style="bold", caption=self.note or None, caption_justify="left")
         for heading in ("image", "quality", "on its scale", ""):
-            table.add_column(heading, justify="right" if heading in ("quality", "on its scale") else "left", overflow="fold")
+            table.add_column(
+                heading,
+                justify="right" if heading in ("quality", "on its scale") else "left",
+                overflow="fold",
+            )
         for p in self:
             numbers = ("-" if v is None else f"{v:.3f}" for v in (p.quality, p.mos))
             table.add_row(p.image, *numbers, p.failure)
@@ -49,7 +53,9 @@ class Predictions(list[Predicted]):
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     run: Annotated[Path, typer.Option(help="The run whose encoder and head are used: a folder or an id.")],
-    weights: Annotated[Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
 ) -> Predictions:
     """Predicts the quality of new images with a fitted run.
@@ -95,7 +101,7 @@ def predict(
     names = [parse_feature(name) for name in head.features]
     rows = []
     with console.progress("predict", len(files), "image") as bar:
-        for row in encode_items([Item.of(file) for file in files], encoder, view, names):
+        for row in encode_items([Item(str(file), file) for file in files], encoder, view, names):
             rows.append(row)
             bar.advance()
     good = [row for row in rows if row.status == "ok"]
@@ -104,13 +110,17 @@ def predict(
         n = len(good)
         unknown = np.full(n, np.nan)
         ids = [row.id for row in good]
-        examples = Examples(InMemory(good, list(head.features)), ids, unknown, unknown, unknown, ["new"] * n, ids, [""] * n)
+        examples = Examples(
+            InMemory(good, list(head.features)), ids, unknown, unknown, unknown, ["new"] * n, ids, [""] * n
+        )
         quality = dict(zip(ids, head.predict(examples).tolist(), strict=True))
     scale = msgspec.convert(card.quality_map, QualityMap)
     result = Predictions()
     for row in rows:
         value = quality.get(row.id, math.nan)
-        failure = row.reason if row.status != "ok" else "" if math.isfinite(value) else "prediction is not finite"
+        failure = (
+            row.reason if row.status != "ok" else "" if math.isfinite(value) else "prediction is not finite"
+        )
         mos = None if failure else float(scale.to_mos(np.array([value]))[0])
         result.append(Predicted(row.id, None if failure else value, mos, failure))
     stamps = f" Stamped {' '.join(card.stamps)}." if card.stamps else ""

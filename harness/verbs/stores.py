@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from cache.store import FeatureStore
 
-STORE = Annotated[Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")]
+STORE = Annotated[
+    Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")
+]
 
 
 class StoreRow(msgspec.Struct, frozen=True):
@@ -41,10 +43,19 @@ class StoreTable(list[StoreRow]):
 
         table = Table(box=None, header_style="bold")
         for heading in ("dataset", "store", "images", "failed", "pending", "features", "size", "stamps"):
-            table.add_column(heading, justify="right" if heading in ("images", "failed", "pending", "size") else "left")
+            table.add_column(
+                heading, justify="right" if heading in ("images", "failed", "pending", "size") else "left"
+            )
         for r in self:
             table.add_row(
-                r.dataset, r.name, str(r.images), str(r.failed), str(r.pending), _short(r.features), size(r.bytes), " ".join(r.stamps)
+                r.dataset,
+                r.name,
+                str(r.images),
+                str(r.failed),
+                str(r.pending),
+                _short(r.features),
+                size(r.bytes),
+                " ".join(r.stamps),
             )
         return table
 
@@ -55,7 +66,10 @@ def _short(features: list[str]) -> str:
     for name in features:
         tap, _, what = name.partition(":")
         by_what.setdefault(what, []).append(tap)
-    return ", ".join(f"{what} of {', '.join(taps) if len(taps) <= 3 else f'{len(taps)} taps'}" for what, taps in by_what.items())
+    return ", ".join(
+        f"{what} of {', '.join(taps) if len(taps) <= 3 else f'{len(taps)} taps'}"
+        for what, taps in by_what.items()
+    )
 
 
 def _row(store: FeatureStore) -> StoreRow:
@@ -105,8 +119,8 @@ def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) 
     opened = _open(store, dataset, encoder)
     status = opened.status()
     reasons: dict[str, int] = {}
-    for failure in opened.failures():
-        reasons[failure[1]] = reasons.get(failure[1], 0) + 1
+    for _, reason in opened.failures():
+        reasons[reason] = reasons.get(reason, 0) + 1
     facts: dict[str, object] = {
         "path": str(opened.path),
         "key": opened.key8,
@@ -144,7 +158,9 @@ class StoreReport(msgspec.Struct, frozen=True):
     def __rich__(self) -> str:
         if not self.findings:
             return f"{self.store}: {self.checked} images, every row there and every checksum right."
-        lines = [f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."]
+        lines = [
+            f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."
+        ]
         return "\n".join(lines + [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings])
 
 

@@ -46,11 +46,34 @@ class Runs(list[Run]):
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", caption=self.note or None, caption_justify="left")
-        for heading in ("run", "head", "split", "SRCC", "PLCC raw", "n test", "SRCC valid", "seconds", "stamps"):
-            table.add_column(heading, justify="right" if heading in ("SRCC", "PLCC raw", "n test", "SRCC valid", "seconds") else "left")
+        for heading in (
+            "run",
+            "head",
+            "split",
+            "SRCC",
+            "PLCC raw",
+            "n test",
+            "SRCC valid",
+            "seconds",
+            "stamps",
+        ):
+            table.add_column(
+                heading,
+                justify="right"
+                if heading in ("SRCC", "PLCC raw", "n test", "SRCC valid", "seconds")
+                else "left",
+            )
         for r in self:
             table.add_row(
-                r.id, r.variant, r.split, _number(r.srcc), _number(r.plcc), str(r.n), _number(r.valid_srcc), f"{r.seconds:.1f}", " ".join(r.stamps)
+                r.id,
+                r.variant,
+                r.split,
+                _number(r.srcc),
+                _number(r.plcc),
+                str(r.n),
+                _number(r.valid_srcc),
+                f"{r.seconds:.1f}",
+                " ".join(r.stamps),
             )
         return table
 
@@ -61,19 +84,35 @@ def _number(value: float | None) -> str:
 
 @verb
 def train_head(
-    variant: Annotated[str, typer.Option(help="A name of `harness heads ls`: fft, spatial, sam-iqa, mlp, ridge.")],
-    dataset: Annotated[str | None, typer.Option(help="Which dataset's store (default: the only one there is).")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Which encoder's store (default: the only one there is).")] = None,
-    features: Annotated[list[str] | None, typer.Option(help="TAP:WHAT, several allowed (default: what the head asks for).")] = None,
-    store: Annotated[Path | None, typer.Option(help="The stores' folder, or one store (default: ./stores).")] = None,
+    variant: Annotated[
+        str, typer.Option(help="A name of `harness heads ls`: fft, spatial, sam-iqa, mlp, ridge.")
+    ],
+    dataset: Annotated[
+        str | None, typer.Option(help="Which dataset's store (default: the only one there is).")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Which encoder's store (default: the only one there is).")
+    ] = None,
+    features: Annotated[
+        list[str] | None, typer.Option(help="TAP:WHAT, several allowed (default: what the head asks for).")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="The stores' folder, or one store (default: ./stores).")
+    ] = None,
     runs: Annotated[Path | None, typer.Option(help="Where runs go (default: ./runs).")] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="official, random:10, random:3, leave-one-out (default: official where there is one, else random:1)."),
+        typer.Option(
+            help="official, random:10, random:3, leave-one-out (default: official where there is one, else random:1)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,
-    set: Annotated[list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
 ) -> Runs:
     """Trains a head from the feature store in seconds, and scores it once on the split's test rows.
@@ -95,7 +134,9 @@ def train_head(
     head, names = make_head(variant, opened, features, set)
     chosen, note = make_splits(data, split)
     console.say(note)
-    folders = fit_runs(data, opened, opened.select(names), head, chosen, seed, runs or config.path("runs", "runs"), call)
+    folders = fit_runs(
+        data, opened, opened.select(names), head, chosen, seed, runs or config.path("runs", "runs"), call
+    )
     result = Runs(read_run(folder) for folder in folders)
     result.note = note
     return result
@@ -144,7 +185,9 @@ def open_data(
     return opened, open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, labels, config))
 
 
-def make_head(variant: str, store: FeatureStore, features: list[str] | None, settings: list[str] | None) -> tuple[Head, list[str]]:
+def make_head(
+    variant: str, store: FeatureStore, features: list[str] | None, settings: list[str] | None
+) -> tuple[Head, list[str]]:
     """An unfitted head and the names of the features that it reads.
 
     Raises:
@@ -184,7 +227,9 @@ def parse_settings(variant: str, settings: list[str] | None) -> dict[str, Any]:
     for item in settings or []:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set wants key=value, found {item!r}. `harness heads info {variant}` lists the keys.")
+            raise UsageError(
+                f"--set wants key=value, found {item!r}. `harness heads info {variant}` lists the keys."
+            )
         pairs[key] = value
     return pairs
 

@@ -60,7 +60,19 @@ def photos(tmp_path: Path) -> Path:
 
 
 def precompute(type_: Callable[..., Outcome], root: Path, *more: object) -> Outcome:
-    return type_("precompute", "--dataset", "photos", "--root", root, "--encoder", ENCODER, "--features", *FEATURES, *more, "--json")
+    return type_(
+        "precompute",
+        "--dataset",
+        "photos",
+        "--root",
+        root,
+        "--encoder",
+        ENCODER,
+        "--features",
+        *FEATURES,
+        *more,
+        "--json",
+    )
 
 
 def relabel(root: Path, mos: list[object]) -> None:
@@ -82,7 +94,9 @@ def test_a_root_that_is_not_there_is_named(type_: Callable[..., Outcome]) -> Non
     assert "nowhere" in done.err
 
 
-def test_a_wrong_tree_says_what_was_looked_for_and_what_is_there(type_: Callable[..., Outcome], photos: Path) -> None:
+def test_a_wrong_tree_says_what_was_looked_for_and_what_is_there(
+    type_: Callable[..., Outcome], photos: Path
+) -> None:
     done = type_("precompute", "--dataset", "koniq10k", "--root", photos, "--encoder", ENCODER)
     assert done.code == 3
     assert "koniq10k" in done.err
@@ -96,7 +110,9 @@ def test_no_weights_says_what_to_type(type_: Callable[..., Outcome], photos: Pat
         assert hint in done.err
 
 
-def test_a_damaged_official_checkpoint_is_refused(type_: Callable[..., Outcome], photos: Path, tmp_path: Path) -> None:
+def test_a_damaged_official_checkpoint_is_refused(
+    type_: Callable[..., Outcome], photos: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "sam_vit_b_01ec64.pth"
     torch.save({"image_encoder.pos_embed": torch.zeros(1)}, file)
     done = type_("precompute", "--dataset", "photos", "--root", photos, "--weights", file)
@@ -104,7 +120,9 @@ def test_a_damaged_official_checkpoint_is_refused(type_: Callable[..., Outcome],
     assert "01ec64" in done.err
 
 
-def test_a_checkpoint_of_another_shape_is_refused(type_: Callable[..., Outcome], photos: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_shape_is_refused(
+    type_: Callable[..., Outcome], photos: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "mine.pth"
     torch.save({"image_encoder.pos_embed": torch.zeros(1)}, file)
     done = type_("precompute", "--dataset", "photos", "--root", photos, "--weights", file)
@@ -112,7 +130,9 @@ def test_a_checkpoint_of_another_shape_is_refused(type_: Callable[..., Outcome],
     assert "mine.pth" in done.err
 
 
-def test_a_checkpoint_that_runs_code_is_not_run(type_: Callable[..., Outcome], photos: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_runs_code_is_not_run(
+    type_: Callable[..., Outcome], photos: Path, tmp_path: Path
+) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "exploded",))
@@ -124,7 +144,9 @@ def test_a_checkpoint_that_runs_code_is_not_run(type_: Callable[..., Outcome], p
     assert not (tmp_path / "exploded").exists()
 
 
-def test_failed_images_are_counted_with_reasons_and_the_run_goes_on(type_: Callable[..., Outcome], photos: Path) -> None:
+def test_failed_images_are_counted_with_reasons_and_the_run_goes_on(
+    type_: Callable[..., Outcome], photos: Path
+) -> None:
     (photos / "images/p0.png").write_bytes(b"")
     (photos / "images/p1.png").write_bytes(b"no image at all")
     whole = (photos / "images/p2.png").read_bytes()
@@ -136,7 +158,9 @@ def test_failed_images_are_counted_with_reasons_and_the_run_goes_on(type_: Calla
     assert set(result["failures"]) == {"empty file", "not an image", "truncated"}
 
 
-def test_names_that_differ_only_in_case_are_found_but_never_guessed(type_: Callable[..., Outcome], photos: Path) -> None:
+def test_names_that_differ_only_in_case_are_found_but_never_guessed(
+    type_: Callable[..., Outcome], photos: Path
+) -> None:
     (photos / "images/p0.png").rename(photos / "images/P0.PNG")
     assert json.loads(precompute(type_, photos).out)["images"] == 8
     shutil.copy(photos / "images/P0.PNG", photos / "images/P0.png")
@@ -150,7 +174,9 @@ def test_a_nan_label_is_a_failed_row(type_: Callable[..., Outcome], photos: Path
     assert precompute(type_, photos).code == 0
     done = type_("train-head", "--variant", "ridge", "--root", photos, "--split", "random:1", "--json")
     assert done.code == 0, done.err
-    assert "p0.png" not in str(pd.read_parquet(next(Path("runs").glob("*/evaluations/*/predictions.parquet")))["id"].tolist())
+    assert "p0.png" not in str(
+        pd.read_parquet(next(Path("runs").glob("*/evaluations/*/predictions.parquet")))["id"].tolist()
+    )
 
 
 def test_constant_labels_are_refused(type_: Callable[..., Outcome], photos: Path) -> None:
@@ -193,7 +219,9 @@ def test_no_store_says_how_to_make_one(type_: Callable[..., Outcome]) -> None:
         (["encoders", "info", "sam-tin"], "sam-tiny"),
     ],
 )
-def test_an_unknown_name_gets_the_nearest_one(type_: Callable[..., Outcome], photos: Path, words: list[str], meant: str) -> None:
+def test_an_unknown_name_gets_the_nearest_one(
+    type_: Callable[..., Outcome], photos: Path, words: list[str], meant: str
+) -> None:
     if words[0] in ("precompute", "train-head"):
         assert precompute(type_, photos).code == 0
         words = [*words, "--root", str(photos)] if "spaqq" in words else words
@@ -234,7 +262,9 @@ def test_two_stores_are_listed_rather_than_guessed(type_: Callable[..., Outcome]
     assert "half" in done.err
 
 
-def test_an_unfinished_store_trains_on_what_is_there_and_says_so(type_: Callable[..., Outcome], photos: Path) -> None:
+def test_an_unfinished_store_trains_on_what_is_there_and_says_so(
+    type_: Callable[..., Outcome], photos: Path
+) -> None:
     result = json.loads(precompute(type_, photos, "--limit", 6).out)
     assert (result["images"], result["stamps"]) == (6, ["LIMITED"])
     done = type_("train-head", "--variant", "ridge", "--split", "random:1", "--json")
@@ -252,7 +282,9 @@ def test_if_exists_fail_refuses_and_skip_leaves_alone(type_: Callable[..., Outco
     assert (again["images"], again["encoded"]) == (8, 8)
 
 
-def test_a_flipped_byte_is_found_by_verify_and_by_training(type_: Callable[..., Outcome], photos: Path) -> None:
+def test_a_flipped_byte_is_found_by_verify_and_by_training(
+    type_: Callable[..., Outcome], photos: Path
+) -> None:
     result = json.loads(precompute(type_, photos).out)
     shard = next(p for p in Path(result["store"]).glob("features/stage.2/moments.*/**/c.*"))
     raw = bytearray(shard.read_bytes())
@@ -266,7 +298,9 @@ def test_a_flipped_byte_is_found_by_verify_and_by_training(type_: Callable[..., 
     assert "harness precompute" in trained.err
 
 
-def test_evaluate_without_the_other_store_says_what_to_encode(type_: Callable[..., Outcome], photos: Path) -> None:
+def test_evaluate_without_the_other_store_says_what_to_encode(
+    type_: Callable[..., Outcome], photos: Path
+) -> None:
     assert precompute(type_, photos).code == 0
     run = harness.train_head(variant="ridge", split="random:1")[0]
     done = type_("evaluate", run.folder, "--on", "livec")

@@ -12,7 +12,13 @@ HEAVY = ("torch", "zarr", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow",
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "harness.cli", *words], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -22,14 +28,18 @@ def test_help_imports_nothing_heavy() -> None:
         "except SystemExit: pass\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stderr.strip() == "[]"
     assert "precompute" in done.stdout
 
 
 def test_import_harness_imports_nothing_heavy() -> None:
     code = f"import sys, harness; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -42,7 +52,9 @@ def test_ls_json_is_a_list_of_objects_with_name(group: str) -> None:
     assert all(isinstance(row["name"], str) for row in rows)
 
 
-@pytest.mark.parametrize("verb", ["precompute", "train-head", "evaluate", "predict", "report", "demo", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["precompute", "train-head", "evaluate", "predict", "report", "demo", "doctor"]
+)
 def test_help_of_each_verb_has_examples(verb: str) -> None:
     done = run(verb, "--help")
     assert done.returncode == 0, done.stderr

@@ -41,7 +41,9 @@ def test_a_default_that_is_typed_still_wins_over_the_file() -> None:
     assert precompute(dataset="spaq", encoder="sam-vit-b")[1] == "sam-vit-b"
 
 
-def test_the_file_is_found_from_a_folder_below_and_its_paths_start_at_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_found_from_a_folder_below_and_its_paths_start_at_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     file = write('[precompute]\nstore = "features"\nfeatures = "neck:map"\n')
     below = Path("a/b")
     below.mkdir(parents=True)

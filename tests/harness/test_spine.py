@@ -18,7 +18,9 @@ ENCODER = "efficientnet-lite0"
 
 def some_images(source: Path, target: Path, count: int, suffix: str = ".jpg") -> list[str]:
     target.mkdir(parents=True)
-    names = sorted(p.name for p in source.iterdir() if p.suffix.lower() == suffix)[:: max(1, len(list(source.iterdir())) // count)][:count]
+    names = sorted(p.name for p in source.iterdir() if p.suffix.lower() == suffix)[
+        :: max(1, len(list(source.iterdir())) // count)
+    ][:count]
     for name in names:
         shutil.copy(source / name, target / name)
     return names
@@ -38,10 +40,10 @@ stores = "stores"
 runs = "runs"
 [datasets.biq2021]
 root = "iqa/biq2021"
-labels = "{data_root / 'labels/biq2021'}"
+labels = "{data_root / "labels/biq2021"}"
 [datasets.livec]
 root = "iqa/livec"
-labels = "{data_root / 'labels/livec'}"
+labels = "{data_root / "labels/livec"}"
 """,
         encoding="utf-8",
     )
@@ -55,7 +57,9 @@ def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def encoded(dataset: str = "biq2021", **settings: object) -> object:
-    return harness.precompute(dataset=dataset, encoder=ENCODER, features=["stage.6:map", "stage.*:moments"], **settings)
+    return harness.precompute(
+        dataset=dataset, encoder=ENCODER, features=["stage.6:map", "stage.*:moments"], **settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,9 @@ def test_the_second_precompute_encodes_nothing(here: Path) -> None:
 def test_every_head_goes_from_store_to_report(here: Path, variant: str) -> None:
     quick = [] if variant == "ridge" else ["epochs=2"]
     features = ["stage.6:map"] if variant in ("fft", "spatial", "sam-iqa") else None
-    runs = harness.train_head(variant=variant, dataset="biq2021", features=features, set=quick, split="random:2")
+    runs = harness.train_head(
+        variant=variant, dataset="biq2021", features=features, set=quick, split="random:2"
+    )
     assert len(runs) == 2
     assert all(run.n > 0 and "SUBSET" in run.stamps for run in runs)
     away = harness.evaluate(runs, on="livec")
@@ -107,7 +113,9 @@ def test_the_official_split_is_the_default_and_its_missing_rows_are_counted(here
 
 
 @pytest.mark.usefixtures("stores")
-def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, data_root: Path, tmp_path: Path) -> None:
+def test_changing_test_labels_changes_no_prediction_and_no_choice(
+    here: Path, data_root: Path, tmp_path: Path
+) -> None:
     """The trap: a choice (epoch, regulariser) that peeks at test rows."""
     labels = tmp_path / "labels"
     shutil.copytree(data_root / "labels/biq2021", labels)
@@ -120,7 +128,8 @@ def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, da
     turned = harness.train_head(**settings, labels=labels)[0]
     assert honest.id != turned.id
     one, other = (
-        pd.read_parquet(Path(run.folder) / "evaluations/biq2021-official-test/predictions.parquet") for run in (honest, turned)
+        pd.read_parquet(Path(run.folder) / "evaluations/biq2021-official-test/predictions.parquet")
+        for run in (honest, turned)
     )
     pd.testing.assert_series_equal(one["prediction"], other["prediction"])
     assert honest.valid_srcc == turned.valid_srcc
@@ -130,7 +139,9 @@ def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, da
 @pytest.mark.usefixtures("stores")
 def test_predict_gives_new_images_what_the_evaluation_gave_them(here: Path) -> None:
     run = harness.train_head(variant="ridge", dataset="biq2021", split="random:1")[0]
-    predicted = pd.read_parquet(next(Path(run.folder).glob("evaluations/*/predictions.parquet"))).dropna(subset="prediction")
+    predicted = pd.read_parquet(next(Path(run.folder).glob("evaluations/*/predictions.parquet"))).dropna(
+        subset="prediction"
+    )
     image = here / "iqa/biq2021/Images" / str(predicted["id"].iloc[0])
     empty = here / "nothing.jpg"
     empty.touch()

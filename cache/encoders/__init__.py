@@ -1,0 +1,1 @@
+"""Frozen encoders, one file a family. `base` says what an encoder is."""

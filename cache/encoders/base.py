@@ -1,0 +1,124 @@
+"""What an encoder is: declared facts that cost nothing to read, and a loaded network that turns pixels into maps.
+
+Maps are cropped to the valid grid: padding is never given out, so it is never stored. No torch is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from cache.identity import EncoderIdentity
+
+if TYPE_CHECKING:
+    import torch
+
+    from cache.views import View
+
+
+class Tap(NamedTuple):
+    """A named place in an encoder: its channels, and how many pixels one step of its grid is."""
+
+    name: str
+    channels: int
+    stride: int
+
+
+class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What is declared of an encoder; nothing here needs its weights.
+
+    Attributes:
+        family: architectures that share code.
+        output: the tap that is the encoder's own output.
+        view: how images become pixels unless a person says otherwise.
+        normalisation: in words, on pixel values 0..255.
+        gflop: per image at its own view (2 x multiply-accumulate), 0 where unknown.
+        weights_file, weights_sha256_prefix, weights_url: the official checkpoint; "" where there is none.
+        embedded: the weights come with an installed package or are seeded.
+        untrained: they are seeded: random.
+        batch: images a forward pass.
+        fixed_batch: see `heavy`.
+    """
+
+    name: str
+    title: str
+    family: str
+    taps: tuple[Tap, ...]
+    output: str
+    view: str
+    normalisation: str
+    licence: str
+    source: str
+    training_data: str
+    gflop: float
+    weights_file: str = ""
+    weights_sha256_prefix: str = ""
+    weights_url: str = ""
+    embedded: bool = False
+    untrained: bool = False
+    batch: int = 8
+
+    @property
+    def heavy(self) -> bool:
+        """More than 100 GFLOP an image: blocks of the store are smaller."""
+        return self.gflop > 100
+
+    def grid(self, tap: str, width: int, height: int) -> tuple[int, int]:
+        """The valid grid (h, w) of a tap for pixels of this size."""
+        stride = next(t.stride for t in self.taps if t.name == tap)
+        return -(-height // stride), -(-width // stride)
+
+    def grid_of(self, view: View) -> Callable[[str, int, int], tuple[int, int]]:
+        """The valid grid of a tap for an image of a size that is seen through a view."""
+        return lambda tap, width, height: self.grid(tap, *view.size(width, height))
+
+
+class Encoder(Protocol):
+    """A loaded encoder. Plugins give this, and pass the encoders' conformance tests.
+
+    Attributes:
+        spec: its declared facts (with the real taps, where these depend on the weights).
+        identity: what of it changes numbers.
+        stamps: UNTRAINED or UNVERIFIED, where its weights are.
+        device: where it runs.
+    """
+
+    spec: EncoderSpec
+    identity: EncoderIdentity
+    stamps: tuple[str, ...]
+    device: str
+
+    def encode(
+        self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """All asked taps in one pass.
+
+        Args:
+            pixels: (b, 3, H, W) uint8 RGB; what lies beyond `valid` (h, w) is padding and must not matter.
+            taps: names of taps.
+
+        Returns:
+            tap -> (b, C, h', w') float32, cropped to the valid grid.
+        """
+        ...
+
+
+class Family(Protocol):
+    """What the table of encoders names: facts now, the network when asked for."""
+
+    @property
+    def spec(self) -> EncoderSpec: ...
+
+    def load(self, weights: Path | None, device: str) -> Encoder:
+        """The loaded encoder.
+
+        Args:
+            weights: a checkpoint; None where the weights are embedded.
+
+        Raises:
+            WeightsError: missing, damaged, or of another shape.
+        """
+        ...

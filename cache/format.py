@@ -1,0 +1,113 @@
+"""The on-disk format, version 1: paths, Zarr v3 documents and shard bytes. Never decides what is stored where.
+
+Shards are written by hand, in one go: uncompressed inner chunks in order, then the index (offset and length of each as
+little-endian 64-bit numbers, all ones where a chunk is absent), then the index's crc32c. zarr-python and tensorstore read
+them; so does a memory map, since the rows of a block lie one behind the other from byte 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = 1
+MAP_DTYPE = "float16"
+SUMMARY_DTYPE = "float32"
+SUMMARY_CHUNK = 8
+CHUNK_BYTES = 128 * 1024
+ABSENT = np.uint64(2**64 - 1)
+
+
+def array_path(tap: str, what: str, plan: int) -> str:
+    """`neck/map/1`, below `features/`; `what` of a summary carries its revision (`moments.1`)."""
+    return f"{tap}/{what}/{plan}"
+
+
+def shard_name(block: int) -> str:
+    """The file of a block in every array of its plan."""
+    return f"c.{block}.0"
+
+
+def inner_rows(width: int, is_map: bool) -> int:
+    """Rows of an inner chunk: of a map the power of two nearest 128 KiB, of a summary 8."""
+    if not is_map:
+        return SUMMARY_CHUNK
+    return 1 << max(0, round(math.log2(CHUNK_BYTES / (2 * width))))
+
+
+def capacity(most: int, inner: int) -> int:
+    """Rows of a shard: the most rows that any block of the plan has, rounded up to whole inner chunks, at least one."""
+    return max(1, -(-most // inner)) * inner
+
+
+def array_document(blocks: int, rows: int, width: int, inner: int, is_map: bool) -> bytes:
+    """`zarr.json` of one plan's array: a function of plan and feature alone, so that whoever comes first writes the same."""
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    document: dict[str, Any] = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [blocks * rows, width],
+        "data_type": MAP_DTYPE if is_map else SUMMARY_DTYPE,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows, width]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": 0.0 if is_map else "NaN",
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": [inner, width],
+                    "codecs": [little],
+                    "index_codecs": [little, {"name": "crc32c"}],
+                    "index_location": "end",
+                },
+            }
+        ],
+        "dimension_names": ["token" if is_map else "row", "channel"],
+        "attributes": {},
+    }
+    return _json(document)
+
+
+def group_document(attributes: dict[str, Any]) -> bytes:
+    """`zarr.json` of a group."""
+    return _json({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True).encode()
+
+
+def shard_parts(
+    rows: Sequence[NDArray[Any]], width: int, capacity_rows: int, inner: int, is_map: bool
+) -> list[bytes | memoryview]:
+    """The bytes of one shard, in pieces that are not copied together.
+
+    Args:
+        rows: arrays (n_i, width) that follow each other from row 0.
+    """
+    dtype = np.dtype(MAP_DTYPE if is_map else SUMMARY_DTYPE)
+    parts: list[bytes | memoryview] = [
+        memoryview(np.ascontiguousarray(a, dtype=dtype)).cast("B") for a in rows if a.size
+    ]
+    used = sum(len(a) for a in rows)
+    chunks = -(-used // inner)
+    padding = np.full((chunks * inner - used, width), 0.0 if is_map else np.nan, dtype=dtype)
+    if padding.size:
+        parts.append(padding.tobytes())
+    size = inner * width * dtype.itemsize
+    index = np.full((capacity_rows // inner, 2), ABSENT, dtype="<u8")
+    index[:chunks, 0] = np.arange(chunks, dtype=np.uint64) * np.uint64(size)
+    index[:chunks, 1] = size
+    raw = index.tobytes()
+    return [*parts, raw, google_crc32c.value(raw).to_bytes(4, "little")]
+
+
+def crc32c(values: NDArray[Any]) -> int:
+    """crc32c of an array's bytes."""
+    return int(google_crc32c.value(np.ascontiguousarray(values).tobytes()))

@@ -1,0 +1,65 @@
+"""What the numbers of a store mean, as declared canonical JSON, and the short key made from it.
+
+Labels, paths and which features are kept are not in it: none of them changes a number that is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+
+
+class EncoderIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which function of pixels: name, sha256 of the weights, revision of the code around them, precision."""
+
+    name: str
+    weights: str
+    code: str
+    precision: str
+
+
+class ViewIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an image becomes pixels: name, geometry in words, resize backend."""
+
+    name: str
+    geometry: str
+    resize: str
+
+
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Encoder, view, and the revision of the decoding rule."""
+
+    encoder: EncoderIdentity
+    view: ViewIdentity
+    decoding: str
+
+
+def canonical(identity: Identity) -> bytes:
+    """Canonical JSON: validated, keys sorted, no spaces, so that equal meanings have equal bytes."""
+    checked = msgspec.json.decode(msgspec.json.encode(identity), type=Identity)
+    return json.dumps(
+        msgspec.to_builtins(checked), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    ).encode()
+
+
+def key8(identity: Identity) -> str:
+    """Eight hexadecimal letters of the sha256 of `canonical`; a name, never a proof: the whole is compared on opening."""
+    return hashlib.sha256(canonical(identity)).hexdigest()[:8]
+
+
+def differences(one: Identity, other: Identity) -> list[str]:
+    """The fields that differ, as `encoder.weights: abc, not def`."""
+
+    def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {prefix[:-1]: value}
+        result: dict[str, Any] = {}
+        for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]  # JSON
+            result |= flat(inner, f"{prefix}{key}.")
+        return result
+
+    left, right = flat(msgspec.to_builtins(one)), flat(msgspec.to_builtins(other))
+    return [f"{key}: {left[key]}, not {right[key]}" for key in left if left[key] != right[key]]

@@ -1,0 +1,122 @@
+"""Bytes -> RGB by one stated rule for every odd file (docs/odd-files.md). Never resizes, never normalises.
+
+The rule, revision 1: first frame; EXIF orientation applied; an embedded ICC profile other than sRGB is converted to sRGB
+(an unreadable one is ignored); CMYK and palettes become RGB; grey becomes three equal channels; 16-bit values keep their
+high byte; transparency is laid on white.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from cache.errors import ImageError
+
+DECODING = "1"
+PIXEL_LIMIT = 256_000_000
+_ORIENTATION = 0x0112
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
+
+Image.MAX_IMAGE_PIXELS = None  # the limit below is stated, and ends in a failed row instead of a warning
+
+
+def probe(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+    """Width and height in pixels, orientation applied, from the header alone.
+
+    Raises:
+        ImageError: "empty file", "not an image", "truncated", "over the pixel limit".
+    """
+    image = _open(data, pixel_limit)
+    width, height = image.size
+    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+
+
+def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
+    """Pixels, (H, W, 3) uint8 RGB.
+
+    Args:
+        data: a whole image file.
+        pixel_limit: more pixels than that are not decoded.
+
+    Raises:
+        ImageError: "empty file", "not an image", "truncated", "over the pixel limit".
+    """
+    image = _open(data, pixel_limit)
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        rgb = np.asarray(_rgb(image), dtype=np.uint8)
+    except _BROKEN as error:
+        raise ImageError("truncated", str(error)) from error
+    return np.ascontiguousarray(rgb)
+
+
+def _open(data: bytes, pixel_limit: int) -> Image.Image:
+    if not data:
+        raise ImageError("empty file")
+    try:
+        image = Image.open(io.BytesIO(data))
+        width, height = image.size
+    except UnidentifiedImageError as error:
+        raise ImageError("not an image", f"{len(data)} bytes that no decoder knows") from error
+    except _BROKEN as error:
+        raise ImageError("truncated", str(error)) from error
+    if width * height > pixel_limit:
+        raise ImageError("over the pixel limit", f"{width}x{height}, more than {pixel_limit:,} pixels")
+    if width * height == 0:
+        raise ImageError("not an image", f"{width}x{height}")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except _BROKEN:
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep(image).convert("RGB")
+    if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
+        image = _to_srgb(image, profile)
+    if image.mode == "RGBA":
+        ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(ground, image)
+    return image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16-bit grey by its high byte; 32-bit floats are taken as 0..1 where none is above 1, else as 0..255."""
+    values = cast("NDArray[Any]", np.asarray(image))
+    if values.dtype.kind == "f":
+        scale = 255.0 if float(np.nanmax(values, initial=0.0)) <= 1.0 else 1.0
+        deep = np.clip(np.nan_to_num(values) * scale + 0.5, 0, 255)
+    else:
+        deep = np.clip(values.astype(np.int64) >> 8, 0, 255)
+    return Image.fromarray(deep.astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    plain = image.convert("RGB") if alpha is not None else image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if (ImageCms.getProfileDescription(source) or "").startswith("sRGB") and plain.mode == "RGB":
+            return image
+        converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return image  # a profile that cannot be read, or is for another kind of pixels, is no reason to lose the image
+    if converted is None:
+        return image
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted

@@ -1,0 +1,67 @@
+"""Views: how an image becomes the pixels that an encoder sees. Only geometry; padding and normalisation belong to the encoder."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cache.errors import UsageError
+from cache.identity import ViewIdentity
+
+PILLOW = "pillow-bilinear"
+
+
+class View(msgspec.Struct, frozen=True):
+    """A named geometry: `native`, `half`, or `long<N>` (the longer side becomes N, as SAM does).
+
+    Attributes:
+        name: what a person types.
+        long: the longer side in pixels, 0 where there is none.
+        scale: the factor of both sides where `long` is 0.
+    """
+
+    name: str
+    long: int = 0
+    scale: float = 1.0
+
+    def identity(self) -> ViewIdentity:
+        """What of this view changes numbers."""
+        geometry = (
+            f"longest side to {self.long}, sides rounded half up"
+            if self.long
+            else f"sides times {self.scale:g}, rounded half up"
+        )
+        return ViewIdentity(self.name, geometry, "none" if self.scale == 1.0 and not self.long else PILLOW)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the pixels that an image of this size becomes; at least 1 each."""
+        factor = self.long / max(width, height) if self.long else self.scale
+        return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
+
+    def apply(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 -> (H', W', 3) uint8; Pillow's bilinear filter, which is antialiased when it shrinks."""
+        height, width = rgb.shape[:2]
+        size = self.size(width, height)
+        if size == (width, height):
+            return rgb
+        return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
+
+
+def parse_view(name: str) -> View:
+    """A view by its name.
+
+    Raises:
+        UsageError: no such view.
+    """
+    if name == "native":
+        return View("native")
+    if name == "half":
+        return View("half", scale=0.5)
+    found = re.fullmatch(r"long([1-9]\d{1,4})", name)
+    if found:
+        return View(name, long=int(found.group(1)))
+    raise UsageError(f"Unknown view {name!r}. There are: native, half, and long<N> such as long1024.")

@@ -1,0 +1,42 @@
+"""Names of features: `tap:what` or `encoder@view/tap:what`. Never looks at a feature itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heads.errors import HeadError
+
+
+def is_map(name: str) -> bool:
+    """Whether a feature name stands for a map; otherwise it is a summary."""
+    return name.rpartition(":")[2] == "map"
+
+
+def unqualified(name: str) -> str:
+    """`sam-vit-b@long1024/neck:map` -> `neck:map`."""
+    return name.rpartition("/")[2]
+
+
+def output_maps(available: Sequence[str], output: str) -> list[str]:
+    """The map of the output tap in every store that has it, or its plain name where none has."""
+    wanted = f"{output}:map"
+    return list(dict.fromkeys(name for name in available if unqualified(name) == wanted)) or [wanted]
+
+
+def all_moments(available: Sequence[str]) -> list[str]:
+    """`moments` of every tap, or the pattern that asks for them where there are none."""
+    return list(dict.fromkeys(name for name in available if name.endswith(":moments"))) or ["*:moments"]
+
+
+def require(variant: str, reads: str, names: Sequence[str]) -> None:
+    """Raises HeadError unless all names are of the kind that a head reads: "maps" or "summaries"."""
+    wrong = [name for name in names if is_map(name) != (reads == "maps")]
+    if not wrong:
+        return
+    example, others = (
+        ("TAP:map", "ridge, mlp") if reads == "maps" else ("TAP:moments", "fft, spatial, sam-iqa")
+    )
+    raise HeadError(
+        f"Expected {reads}, which the head {variant} reads, found {', '.join(wrong)}. "
+        f"Name {reads} (--features {example}), or use a head that reads the others: {others}."
+    )
