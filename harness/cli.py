@@ -44,7 +44,8 @@ def app() -> typer.Typer:
         name="harness",
         help="Encode once, ask anything: frozen encoders for image quality assessment.\n\n"
         "dataset -> encoder -> feature store -> split -> head -> scores -> report",
-        epilog="First steps: [bold]harness demo[/bold] · then [bold]harness precompute --dataset NAME --root DIR[/bold], "
+        epilog="First steps: [bold]harness demo[/bold] · then "
+        "[bold]harness precompute --dataset NAME --root DIR[/bold], "
         "[bold]harness train-head --variant ridge[/bold], [bold]harness report runs/* --out report[/bold]",
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -64,9 +65,7 @@ def app() -> typer.Typer:
 
 
 def _version_option(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -92,9 +91,7 @@ def _command(function: Callable[..., Any]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         context, as_json = values.pop("ctx"), values.pop("json")
-        typed = {
-            k: v for k, v in values.items() if str(context.get_parameter_source(k)).endswith("COMMANDLINE")
-        }
+        typed = {k: v for k, v in values.items() if str(context.get_parameter_source(k)).endswith("COMMANDLINE")}
         from harness import console
 
         console.loud()
@@ -161,10 +158,10 @@ def _usage_code(error: Exception) -> int | None:
         return error.exit_code
     if isinstance(error, typer.Abort):
         return 130
-    if hasattr(error, "format_message"):
+    if callable(describe := getattr(error, "format_message", None)):
         context = getattr(error, "ctx", None)
         hint = f"\nTry: {context.command_path} --help" if context is not None else ""
-        message = error.format_message()
+        message = str(describe())
         if message:
             _complain(message + hint)
         return 2

@@ -1,4 +1,5 @@
-"""Settings: defaults < `harness.toml` < what was typed. Owns reading the file and resolving a verb's call; never the work.
+"""Settings: defaults < `harness.toml` < what was typed. Owns reading the file and resolving a verb's call; never the
+work.
 
 The signature of a verb is the only place that names its settings: the command line, the TOML table of the same name
 (`[precompute]`, `[train-head]`) and Python read it from there.
@@ -16,8 +17,7 @@ import functools
 import inspect
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,16 +83,14 @@ def read(file: Path) -> Config:
         if table not in known:
             raise ConfigError(f"{file}: unknown table [{table}]{suggest(table, known)}")
         if not isinstance(value, dict):
-            raise ConfigError(
-                f"{file}: {table!r} must be a table, found {value!r}. Write [{table}] above it."
-            )
+            raise ConfigError(f"{file}: {table!r} must be a table, found {value!r}. Write [{table}] above it.")
     _check_keys(file, "paths", document.get("paths", {}), PATHS)
     for name, facts in document.get("datasets", {}).items():
         if not isinstance(facts, dict):
             raise ConfigError(
                 f"{file}: [datasets] {name} must be a table. Write [datasets.{name}] and root = ... below it."
             )
-        _check_keys(file, f"datasets.{name}", facts, DATASET_KEYS)
+        _check_keys(file, f"datasets.{name}", cast("dict[str, Any]", facts), DATASET_KEYS)
     from harness.registry import encoders
 
     _check_keys(file, "weights", document.get("weights", {}), encoders().names())
@@ -110,9 +108,7 @@ def read(file: Path) -> Config:
         paths=document.get("paths", {}),
         datasets=document.get("datasets", {}),
         weights=document.get("weights", {}),
-        verbs={
-            name: {k.replace("-", "_"): v for k, v in settings.items()} for name, settings in verbs.items()
-        },
+        verbs={name: {k.replace("-", "_"): v for k, v in settings.items()} for name, settings in verbs.items()},
     )
 
 
@@ -122,9 +118,7 @@ def _check_keys(file: Path, table: str, found: dict[str, Any], known: Any, any_t
         if key.replace("_", "-") not in [name.replace("_", "-") for name in names]:
             raise ConfigError(f"{file}: unknown key {key!r} in [{table}]{suggest(key, names)}")
         if not any_type and not isinstance(value, str):
-            raise ConfigError(
-                f"{file}: {key!r} in [{table}] must be text in quotation marks, found {value!r}."
-            )
+            raise ConfigError(f"{file}: {key!r} in [{table}] must be text in quotation marks, found {value!r}.")
 
 
 @functools.cache
@@ -145,8 +139,7 @@ def verb[**P, R](function: Callable[P, R]) -> Callable[P, R]:
         config = load()
         given = signature.bind_partial(*args, **kwargs).arguments
         filed = {
-            key: _shaped(signature.parameters[key], value, config)
-            for key, value in config.verbs.get(name, {}).items()
+            key: _shaped(signature.parameters[key], value, config) for key, value in config.verbs.get(name, {}).items()
         }
         bound = signature.bind_partial(**{**filed, **given})
         bound.apply_defaults()
@@ -170,24 +163,11 @@ def current() -> tuple[Config, Call]:
     return _current.get() or (load(), Call("python", {}, "", ""))
 
 
-@contextmanager
-def called_as(verb_name: str, settings: dict[str, Any], command: str) -> Iterator[None]:
-    """Runs verbs' inner functions under a call of their own (the demo does)."""
-    config = load()
-    token = _current.set((config, Call(verb_name, settings, command, config.file)))
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
 def _shaped(parameter: inspect.Parameter, value: Any, config: Config) -> Any:
     annotation = str(parameter.annotation)
-    if "list[" in annotation and not isinstance(value, list):
-        return [value]
-    if "Path" in annotation and isinstance(value, str):
-        return config.resolve(value)
-    return value
+    if "list[" in annotation:
+        return cast("list[Any]", value) if isinstance(value, list) else [value]
+    return config.resolve(value) if "Path" in annotation and isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""What is said to a person while work goes on: lines and progress bars, on stderr. Results are printed by the command line.
+"""What is said to a person while work goes on: lines and progress bars, on stderr. Results are printed by the
+command line.
 
 Quiet unless the command line (or `harness.console.loud()`) asks: code that calls a verb gets its result, not a bar.
 """
@@ -71,9 +72,7 @@ class Progress:
         elif _loud and time.monotonic() - self._last > 10:
             self._last = time.monotonic()
             left = (self._total - self._done) / rate if rate else 0
-            say(
-                f"{self._what}: {self._done}/{self._total}, {text}, {duration(left)} left {self._note}".rstrip()
-            )
+            say(f"{self._what}: {self._done}/{self._total}, {text}, {duration(left)} left {self._note}".rstrip())
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -5,8 +5,8 @@
     │   ├── UsageError                             code 2: unknown name, setting or flag; nothing was touched
     │   │   └── ConfigError                        code 2: harness.toml is wrong
     │   ├── NotFoundError                          code 3: data, weights, store or run is not where it was looked for
-    │   └── ProtocolError                          code 3: the data are there, but may not be used so (leaks, other identity)
-    ├── DatasetError                harness        code 3: root, tree or labels are not as expected
+    │   └── ProtocolError                          code 3: the data are there, but may not be used so (leaks, other
+    identity) ├── DatasetError                harness        code 3: root, tree or labels are not as expected
     ├── SplitError                  harness        code 3: a split file or plan that cannot be trusted
     ├── CacheError                  cache          code 3: images, weights, stores (UsageError below it: code 2)
     ├── HeadError                   heads          code 2: unknown head or setting (DataError: code 3)

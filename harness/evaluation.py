@@ -1,8 +1,11 @@
-"""A fitted head on a set of rows -> a prediction file and its card. Never fits, never chooses; every asked row stays in the file."""
+"""A fitted head on a set of rows -> a prediction file and its card. Never fits, never chooses; every asked row stays
+in the file.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,23 +53,21 @@ def evaluate(
     frame = prediction_frame(data, ids, quality_map)
     why = examples.lost(data, ids, features, dict(store.failures()))
     frame["failure"] = [
-        ("label is NaN" if np.isnan(m) else why.get(i, ""))
-        for i, m in zip(frame["id"], frame["mos"], strict=True)
+        ("label is NaN" if np.isnan(m) else why.get(i, "")) for i, m in zip(frame["id"], frame["mos"], strict=True)
     ]
     usable = frame["failure"] == ""
     predicted = predict(head, joined, list(frame.loc[usable, "id"]))
     frame.loc[usable, "prediction"] = predicted
     frame.loc[usable & ~np.isfinite(frame["prediction"]), "failure"] = "prediction is not finite"
-    reasons = frame.loc[frame["failure"] != "", "failure"].value_counts().to_dict()
-    missing = int(reasons.get("image missing", 0))
-    used = int((frame["failure"] == "").sum())
+    reasons = Counter(str(reason) for reason in frame["failure"])
+    used, missing = reasons.pop("", 0), reasons["image missing"]
     scale = data.spec.scale
     card = Evaluation(
         run=run,
         dataset=data.name,
         rows=rows,
         counts={"asked": len(frame), "used": used, "missing": missing, "failed": len(frame) - used - missing},
-        failures={str(k): int(v) for k, v in reasons.items()},
+        failures={reason: count for reason, count in sorted(reasons.items()) if count},
         stamps=stamps.ordered([*run_stamps, *data_stamps(data, store)]),
         scorer=SCORER,
         scale={
@@ -103,14 +104,14 @@ def predict(head: Head, joined: Examples, ids: list[str]) -> np.ndarray:
 def data_stamps(data: Dataset, store: FeatureStore) -> list[str]:
     """The stamps of a dataset as encoded in a store, the encoder's own among them."""
     tried = len(store.ids()) + len(store.failures())
-    found = stamps.of_data(
-        missing=data.missing, encoded=tried, present=data.present, proxy=data.scale.kind == "proxy"
-    )
+    found = stamps.of_data(missing=data.missing, encoded=tried, present=data.present, proxy=data.scale.kind == "proxy")
     return stamps.ordered([*found, *store.provenance.get("stamps", [])])
 
 
 def write(folder: Path, card: Evaluation, frame: pd.DataFrame) -> Path:
-    """Writes `<folder>/<dataset>-<rows>/{card.json, predictions.parquet}`; the card last, so that a folder with a card is whole."""
+    """Writes `<folder>/<dataset>-<rows>/{card.json, predictions.parquet}`; the card last, so that a folder with a
+    card is whole.
+    """
     from reports import card as cards
     from reports import predictions
 

@@ -1,4 +1,6 @@
-"""The only joiner of features and labels: a dataset's rows and a store's rows become `Examples`. Never fits or scores."""
+"""The only joiner of features and labels: a dataset's rows and a store's rows become `Examples`. Never fits or
+scores.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.datasets.manifest import column, select
 from harness.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -29,11 +32,12 @@ def join(dataset: Dataset, features: Features, quality_map: QualityMap) -> Examp
     """
     from heads.base import Examples
 
-    frame = dataset.labelled
-    frame = frame.loc[frame["id"].isin(set(features.ids))].sort_values("id", kind="stable")
+    labelled = dataset.labelled
+    frame = select(labelled, np.isin(column(labelled, "id"), features.ids))  # sorted by id, as every manifest is
     if frame.empty:
         raise NotFoundError(
-            f"{dataset.name}: {len(dataset.labelled)} labelled images and {len(features.ids)} rows of features, and not one id "
+            f"{dataset.name}: {len(dataset.labelled)} labelled images and {len(features.ids)} rows of features, and "
+            "not one id "
             "in both. Was the store made from another tree of this dataset? Run `harness precompute` on this one."
         )
     position = {image_id: i for i, image_id in enumerate(features.ids)}

@@ -1,7 +1,8 @@
-"""Fitting one head on many splits, and writing a run for each. The only place where a fitted head first meets test rows.
+"""Fitting one head on many splits, and writing a run for each. The only place where a fitted head first meets test
+rows.
 
-A run's identity covers labels, split, features, head revision, settings and seed; an identical run that is there already
-is read, not made again. Test rows are predicted after the fit is over and choose nothing.
+A run's identity covers labels, split, features, head revision, settings and seed; an identical run that is there
+already is read, not made again. Test rows are predicted after the fit is over and choose nothing.
 """
 
 from __future__ import annotations
@@ -60,9 +61,7 @@ def fit_runs(
     ids = {split.fingerprint: run_id(data, features, head, split, seed) for split in splits}
     todo = [split for split in splits if not (folder / ids[split.fingerprint] / "card.json").is_file()]
     if len(todo) < len(splits):
-        console.say(
-            f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again"
-        )
+        console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
     origin = provenance_of(call.command)
     for quality_map, group in by_quality_map(data, todo):
         joined = examples.join(data, features, quality_map)
@@ -118,7 +117,8 @@ def check(data: Dataset, split: Split) -> None:
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:5])
         raise ProtocolError(
-            f"{data.name}, split {split.name}: parts must share no image, no group and no file; found {len(problems)}:\n{shown}\n"
+            f"{data.name}, split {split.name}: parts must share no image, no group and no file; found "
+            f"{len(problems)}:\n{shown}\n"
             "Use another split, or correct the groups in the labels."
         )
 
@@ -132,8 +132,8 @@ def asked_test(data: Dataset, split: Split) -> list[str]:
     """The ids that a test on this split asks for: of a published split all of its test rows, here or missing."""
     if split.kind != "official":
         return list(split.test)
-    judged = data.manifest[~data.manifest["is_reference"]]
-    return [str(i) for i in judged.loc[judged["official_part"] == "test", "id"]]
+    parts = dict(zip(data.manifest["id"], data.manifest["official_part"], strict=True))
+    return [name for name in data.judged if parts[name] == "test"]
 
 
 def by_quality_map(data: Dataset, splits: Sequence[Split]) -> list[tuple[QualityMap, list[Split]]]:
@@ -166,9 +166,7 @@ def make_plan(joined: Examples, split: Split, seed: int) -> Any:
                 f"split {split.name}: none of its {len(getattr(split, part))} {part} rows has features in the store. "
                 "Encode more images: run `harness precompute` again without --limit."
             )
-    return FitPlan(
-        train=joined.rows(parts["train"]), valid=joined.rows(parts["valid"]), seed=seed, settings={}
-    )
+    return FitPlan(train=joined.rows(parts["train"]), valid=joined.rows(parts["valid"]), seed=seed, settings={})
 
 
 def run_id(data: Dataset, features: Features, head: Head, split: Split, seed: int) -> str:
@@ -231,11 +229,7 @@ def _card(
             "test": result.counts["used"],
             "asked": len(split.train) + len(split.valid) + len(split.test),
             "used": len(plan.train) + len(plan.valid) + result.counts["used"],
-            "failed": len(split.train)
-            + len(split.valid)
-            - len(plan.train)
-            - len(plan.valid)
-            + result.counts["failed"],
+            "failed": len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid) + result.counts["failed"],
         },
         failures=result.failures,
         stamps=run_stamps,

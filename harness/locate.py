@@ -27,13 +27,9 @@ def dataset_root(name: str, typed: Path | None, config: Config) -> Path | None:
     if typed is not None:
         places.append((typed, "--root"))
     if "root" in config.datasets.get(name, {}):
-        places.append(
-            (config.resolve(config.datasets[name]["root"]), f"[datasets.{name}] root in {config.file}")
-        )
+        places.append((config.resolve(config.datasets[name]["root"]), f"[datasets.{name}] root in {config.file}"))
     if "data" in config.paths:
-        places.append(
-            (config.resolve(config.paths["data"]) / name, f"[paths] data in {config.file}, subfolder {name}")
-        )
+        places.append((config.resolve(config.paths["data"]) / name, f"[paths] data in {config.file}, subfolder {name}"))
     if os.environ.get("IQA_DATA"):
         places.append((Path(os.environ["IQA_DATA"]) / name, f"$IQA_DATA/{name}"))
     for i, (path, source) in enumerate(places):
@@ -104,7 +100,8 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
         )
     looked = "; ".join([str(folder / spec.weights_file) for folder in folders] or ["$IQA_WEIGHTS (not set)"])
     raise NotFoundError(
-        f"{spec.name}: where are its weights? Expected {spec.weights_file}; looked at {looked}. Type --weights FILE, set "
+        f"{spec.name}: where are its weights? Expected {spec.weights_file}; looked at {looked}. Type --weights "
+        "FILE, set "
         f'IQA_WEIGHTS to the folder that holds it, write into {FILE}:\n[weights]\n{spec.name} = "FILE"\n'
         f"or fetch it once with its sha256 checked: harness encoders fetch {spec.name} --to DIR"
     )
@@ -117,9 +114,7 @@ def stores_under(folder: Path) -> list[Path]:
     return sorted(header.parents[1] for header in folder.glob("*/*/features/zarr.json"))
 
 
-def find_store(
-    folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None
-) -> FeatureStore:
+def find_store(folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None) -> FeatureStore:
     """The one store that fits; otherwise a message that lists what there is.
 
     Raises:
@@ -132,7 +127,8 @@ def find_store(
     if not there:
         what = dataset or "NAME"
         raise NotFoundError(
-            f"No feature store in {folder}. Make one first: harness precompute --dataset {what}, or say where: --store DIR."
+            f"No feature store in {folder}. Make one first: harness precompute --dataset {what}, or say where: "
+            "--store DIR."
         )
     fitting = [
         path
@@ -158,7 +154,8 @@ def find_store(
             + (f" (the store wanted is {store_name})" if store_name else "")
         )
     raise UsageError(
-        f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset and --encoder, or --store:\n{listing}"
+        f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset and --encoder, or "
+        f"--store:\n{listing}"
     )
 
 

@@ -35,7 +35,9 @@ def packages() -> dict[str, str]:
 
 
 def commit() -> tuple[str, bool | None]:
-    """The commit of the checkout that this code runs from, and whether it differs from it; ("", None) when installed."""
+    """The commit of the checkout that this code runs from, and whether it differs from it; ("", None) when
+    installed.
+    """
     here = Path(__file__).resolve().parents[1]
     if not (here / ".git").exists():
         return "", None

@@ -1,7 +1,8 @@
-"""Names of datasets, encoders, heads and verbs -> objects, looked up when asked for. Never imports anything before that.
+"""Names of datasets, encoders, heads and verbs -> objects, looked up when asked for. Never imports anything before
+that.
 
-A built-in is one line in its room's table (`"fft": "heads.fft:FftHead"`); a plugin package adds the same line as an entry
-point in the group `sam_iqa.datasets`, `sam_iqa.encoders` or `sam_iqa.heads`. Two owners of one name are an error.
+A built-in is one line in its room's table (`"fft": "heads.fft:FftHead"`); a plugin package adds the same line as an
+entry point in the group `sam_iqa.datasets`, `sam_iqa.encoders` or `sam_iqa.heads`. Two owners of one name are an error.
 """
 
 from __future__ import annotations

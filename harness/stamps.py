@@ -1,4 +1,6 @@
-"""Facts -> stamps: the words that travel from a store to every table and plot made from it. Never decides what to do about them."""
+"""Facts -> stamps: the words that travel from a store to every table and plot made from it. Never decides what to do
+about them.
+"""
 
 from __future__ import annotations
 

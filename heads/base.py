@@ -280,6 +280,5 @@ def check_plan(examples: Examples, plan: FitPlan) -> None:
     if len(labels) < 2:
         found = f"{len(plan.train)} rows" + (f" that all have the label {labels[0]:g}" if len(labels) else "")
         raise DataError(
-            f"Expected at least two train rows with different labels, found {found}. Nothing can be "
-            "learned from them."
+            f"Expected at least two train rows with different labels, found {found}. Nothing can be learned from them."
         )

@@ -91,8 +91,7 @@ def read_card(folder: Path) -> Card:
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
         if isinstance(version, int) and version > FORMAT:
             raise DataError(
-                f"Expected format {FORMAT} or older in {folder / CARD}, found {version}. Install a "
-                "newer version."
+                f"Expected format {FORMAT} or older in {folder / CARD}, found {version}. Install a newer version."
             )
         return msgspec.json.decode(text, type=Card)
     except msgspec.MsgspecError as error:
@@ -110,9 +109,7 @@ def read_head[H: Head](kind: type[H], folder: Path) -> H:
     """
     card = read_card(folder)
     if card.variant != kind.variant:
-        raise HeadError(
-            f"Expected a head {kind.variant} in {folder}, found {card.variant}. Load it as what it is."
-        )
+        raise HeadError(f"Expected a head {kind.variant} in {folder}, found {card.variant}. Load it as what it is.")
     if card.revision > kind.revision:
         raise DataError(
             f"Expected revision {kind.revision} or older of the head {kind.variant} in {folder}, found "
@@ -122,9 +119,7 @@ def read_head[H: Head](kind: type[H], folder: Path) -> H:
     try:
         data = (folder / ARRAYS).read_bytes()
     except OSError as error:
-        raise DataError(
-            f"Expected {ARRAYS} in {folder}, found none that can be read. Train the head again."
-        ) from error
+        raise DataError(f"Expected {ARRAYS} in {folder}, found none that can be read. Train the head again.") from error
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:
         raise DataError(
@@ -134,9 +129,7 @@ def read_head[H: Head](kind: type[H], folder: Path) -> H:
     try:
         arrays = load_arrays(data)
     except SafetensorError as error:
-        raise DataError(
-            f"Expected arrays in {folder / ARRAYS}, found {error}. Train the head again."
-        ) from error
+        raise DataError(f"Expected arrays in {folder / ARRAYS}, found {error}. Train the head again.") from error
     head = kind(card.settings)
     head.features, head.widths, head.history = card.features, card.widths, card.history
     head.restore(arrays)
@@ -165,8 +158,7 @@ def builtin(variant: str) -> type[Head]:
     """
     if variant not in HEADS:
         raise HeadError(
-            f"Expected one of the heads {', '.join(HEADS)}, found {variant!r}. Install the package "
-            "that offers it."
+            f"Expected one of the heads {', '.join(HEADS)}, found {variant!r}. Install the package that offers it."
         )
     module, _, name = HEADS[variant].partition(":")
     return getattr(importlib.import_module(module), name)

@@ -78,9 +78,7 @@ class PlantedSource:
 
     def take(self, rows: Rows) -> PlantedSource:
         """The given rows."""
-        return PlantedSource(
-            [self.ids[i] for i in rows], [self.maps[i] for i in rows], self.names, self._channels
-        )
+        return PlantedSource([self.ids[i] for i in rows], [self.maps[i] for i in rows], self.names, self._channels)
 
 
 def planted(names: list[str], seed: int = 0) -> tuple[PlantedSource, Floats]:
@@ -132,9 +130,7 @@ def _need(holds: bool, message: str) -> None:
 
 def _same(a: Head, b: Head, message: str) -> None:
     left, right = a.state(), b.state()
-    equal = left.keys() == right.keys() and all(
-        np.array_equal(left[k], right[k], equal_nan=True) for k in left
-    )
+    equal = left.keys() == right.keys() and all(np.array_equal(left[k], right[k], equal_nan=True) for k in left)
     _need(equal, message)
 
 
@@ -155,9 +151,7 @@ def predicts_one_finite_number_a_row(case: Case) -> None:
 
 def predicts_on_the_scale_of_the_labels(case: Case) -> None:
     """Labels of another scale move the predictions with them."""
-    other = examples(
-        PlantedSource(case.rows.ids, case.source.maps, case.source.names), 100 * case.rows.quality + 7
-    )
+    other = examples(PlantedSource(case.rows.ids, case.source.maps, case.source.names), 100 * case.rows.quality + 7)
     found = case.fit(other).predict(other)[: TRAIN + VALID]
     _need(15 < float(found.mean()) < 100, f"mean prediction {found.mean():.3g} for labels from 7 to 107")
 
@@ -195,9 +189,7 @@ def is_indifferent_to_its_company(case: Case) -> None:
     """A row is predicted the same alone, in sevens and among all."""
     whole = case.fitted.predict(case.rows)
     for size in (1, 7):
-        parts = [
-            case.fitted.predict(case.rows[np.arange(i, min(i + size, ROWS))]) for i in range(0, ROWS, size)
-        ]
+        parts = [case.fitted.predict(case.rows[np.arange(i, min(i + size, ROWS))]) for i in range(0, ROWS, size)]
         _need(
             np.allclose(np.concatenate(parts), whole, rtol=1e-4, atol=1e-5),
             f"batches of {size} changed predictions",
@@ -224,9 +216,7 @@ def fits_many_as_it_fits_one(case: Case) -> None:
     _need(not head.features and len(many) == 3, "fit_many must return copies, one for each plan")
     for one, plan in zip(many, plans, strict=True):
         alone = head.fit(case.rows, plan, agreement).predict(case.rows)
-        _need(
-            np.allclose(one.predict(case.rows), alone, rtol=1e-4, atol=1e-5), "fitting many gave other heads"
-        )
+        _need(np.allclose(one.predict(case.rows), alone, rtol=1e-4, atol=1e-5), "fitting many gave other heads")
     counts = [sum(event.plan == i for event in events) for i in range(3)]
     expected = [head.steps(plan) for plan in plans]
     _need(counts == expected, f"progress events a plan {counts}, steps() says {expected}")
@@ -248,9 +238,7 @@ def saves_and_loads(case: Case) -> None:
             _need(getattr(loaded, what) == getattr(case.fitted, what), f"{what} changed on the disk")
         _need(loaded.parameters() == case.fitted.parameters(), "parameters changed on the disk")
         card = json.loads((folder / "head.json").read_text(encoding="utf-8"))
-        (folder / "head.json").write_text(
-            json.dumps(card | {"revision": case.kind.revision + 1}), encoding="utf-8"
-        )
+        (folder / "head.json").write_text(json.dumps(card | {"revision": case.kind.revision + 1}), encoding="utf-8")
         _need(_refuses(lambda: case.kind.load(folder), HeadError), "a newer revision was loaded")
         (folder / "head.json").write_text(json.dumps(card), encoding="utf-8")
         data = bytearray((folder / "head.safetensors").read_bytes())
@@ -262,9 +250,7 @@ def saves_and_loads(case: Case) -> None:
 def fits_the_least(case: Case) -> None:
     """Two train rows, equal labels in a batch, no validation rows: a fit with finite predictions."""
     two = case.fit(train=np.array([0, 1]), valid=np.arange(0))
-    _need(
-        bool(np.isfinite(two.predict(case.rows)).all()), "two train rows gave predictions that are not finite"
-    )
+    _need(bool(np.isfinite(two.predict(case.rows)).all()), "two train rows gave predictions that are not finite")
     quality = case.rows.quality.copy()
     quality[:TRAIN] = 0.5
     quality[0] = 0.6
@@ -287,9 +273,7 @@ def refuses_what_cannot_be_learned(case: Case) -> None:
     maps[5][:] = np.nan
     broken = examples(PlantedSource(case.rows.ids, maps, case.source.names), case.rows.quality)
     _need(_refuses(lambda: case.fit(broken), DataError), "NaN features were accepted")
-    _need(
-        _refuses(lambda: case.kind(case.settings).predict(case.rows), HeadError), "an unfitted head predicted"
-    )
+    _need(_refuses(lambda: case.kind(case.settings).predict(case.rows), HeadError), "an unfitted head predicted")
     _need(_refuses(lambda: case.kind({"no_such_setting": "1"}), HeadError), "an unknown setting was accepted")
 
 
@@ -360,7 +344,6 @@ def check_head(kind: type[Head], settings: Mapping[str, Any] | None = None) -> l
             failed.append(f"  {check.__name__}: {error}")
     if failed:
         raise NotConformingError(
-            f"Expected {kind.__name__} to do what every head must; found {len(failed)} failures:\n"
-            + "\n".join(failed)
+            f"Expected {kind.__name__} to do what every head must; found {len(failed)} failures:\n" + "\n".join(failed)
         )
     return [check.__name__ for check in CHECKS]

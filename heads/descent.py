@@ -37,9 +37,7 @@ class AdamW:
         """Differentiates a scalar loss and moves the parameters at a learning rate."""
         with torch.enable_grad():
             gradients = torch.autograd.grad(loss, self._learned, allow_unused=True)
-        found = [
-            torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self._learned, strict=True)
-        ]
+        found = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, self._learned, strict=True)]
         length = torch.stack([g.norm() for g in found]).norm()
         share = (self._longest / (length + 1e-6)).clamp(max=1.0)
         self._steps += 1

@@ -89,13 +89,10 @@ class Examples:
             value = getattr(self, name)
             if not isinstance(value, str) and len(value) != n:
                 raise DataError(
-                    f"Expected {n} values of {name}, one for each id; found {len(value)}. Join them by "
-                    "id again."
+                    f"Expected {n} values of {name}, one for each id; found {len(value)}. Join them by id again."
                 )
         if len(self._positions) != n:
-            raise DataError(
-                f"Expected unique ids, found {n - len(self._positions)} repeated. Name every row once."
-            )
+            raise DataError(f"Expected unique ids, found {n - len(self._positions)} repeated. Name every row once.")
         if list(self.features.ids) != self.ids:
             raise DataError(
                 f"Expected features of the same {n} rows in the same order as the labels, found "
@@ -140,9 +137,7 @@ class Examples:
             try:
                 rows = whole[asked]
             except IndexError as error:
-                raise DataError(
-                    f"Expected positions among {len(self)} rows: {error}. Use `rows(ids)`."
-                ) from error
+                raise DataError(f"Expected positions among {len(self)} rows: {error}. Use `rows(ids)`.") from error
         return Examples(
             features=self.features.take(rows),
             ids=[self.ids[i] for i in rows],

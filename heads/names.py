@@ -33,9 +33,7 @@ def require(variant: str, reads: str, names: Sequence[str]) -> None:
     wrong = [name for name in names if is_map(name) != (reads == "maps")]
     if not wrong:
         return
-    example, others = (
-        ("TAP:map", "ridge, mlp") if reads == "maps" else ("TAP:moments", "fft, spatial, sam-iqa")
-    )
+    example, others = ("TAP:map", "ridge, mlp") if reads == "maps" else ("TAP:moments", "fft, spatial, sam-iqa")
     raise HeadError(
         f"Expected {reads}, which the head {variant} reads, found {', '.join(wrong)}. "
         f"Name {reads} (--features {example}), or use a head that reads the others: {others}."

@@ -86,9 +86,7 @@ class NetworkHead(Head):
         with torch.random.fork_rng(devices=[]):
             network = self.build(self.widths)
         try:
-            network.load_state_dict(
-                {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
-            )
+            network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
         except RuntimeError as error:
             raise DataError(
                 f"Expected the weights of a {self.variant} head for {', '.join(self.features)}, found "
@@ -103,9 +101,7 @@ class NetworkHead(Head):
 
     def _fitted(self) -> Network:
         if self._network is None:
-            raise HeadError(
-                f"Expected a fitted {self.variant} head, found one that was never fitted. Call fit first."
-            )
+            raise HeadError(f"Expected a fitted {self.variant} head, found one that was never fitted. Call fit first.")
         return self._network
 
 

@@ -280,9 +280,7 @@ class RidgeHead(Head):
         shapes = {"weights": (sum(self.widths),), "intercept": (1,), "alpha": (1,)}
         found = {name: value.shape for name, value in arrays.items()}
         if found != shapes:
-            raise DataError(
-                f"Expected the arrays {shapes} of a ridge head, found {found}. Train the head again."
-            )
+            raise DataError(f"Expected the arrays {shapes} of a ridge head, found {found}. Train the head again.")
         self._weights = np.array(arrays["weights"], dtype=np.float64)
         self._intercept, self._alpha = float(arrays["intercept"][0]), float(arrays["alpha"][0])
 

@@ -51,6 +51,5 @@ def parse_settings[S: HeadSettings](kind: type[S], values: Mapping[str, Any] | H
         name = place.rstrip("`")
         found = f", found {given[name]!r}" if name in given else ""
         raise HeadError(
-            f"Setting {name or 'value'}: {reason[0].lower()}{reason[1:]}{found}. Give a value within "
-            "these bounds."
+            f"Setting {name or 'value'}: {reason[0].lower()}{reason[1:]}{found}. Give a value within these bounds."
         ) from error

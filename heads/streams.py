@@ -84,8 +84,7 @@ def measure(reader: Reader, rows: Rows) -> Statistics:
                 mean, variance = middle.double().cpu(), (flat - middle).square_().mean(dim=0).double().cpu()
                 if not bool(torch.isfinite(mean).all() & torch.isfinite(variance).all()):
                     raise DataError(
-                        f"Expected finite numbers in {name}, found NaN or infinity. Verify the store "
-                        "and encode again."
+                        f"Expected finite numbers in {name}, found NaN or infinity. Verify the store and encode again."
                     )
                 if i == len(found):
                     found.append((len(flat), mean, variance))

@@ -103,9 +103,7 @@ def _epochs(
     score: Score | None,
     on_epoch: OnEpoch,
 ) -> list[dict[str, Any]]:
-    target = torch.from_numpy(
-        (quality[plan.train] - float(network.label_mean)) / float(network.label_scale)
-    ).float()
+    target = torch.from_numpy((quality[plan.train] - float(network.label_mean)) / float(network.label_scale)).float()
     shuffle = np.random.default_rng(plan.seed % 2**63)
     descent = AdamW(network.parameters(), settings.weight_decay, CLIP)
     parts = math.ceil(len(plan.train) / settings.batch)
@@ -118,12 +116,8 @@ def _epochs(
         batches = chunks(order, settings.batch)
         total = 0.0
         network.train()
-        for i, (part, batch) in enumerate(
-            zip(batches, reader.batches([plan.train[p] for p in batches]), strict=True)
-        ):
-            loss = quality_loss(
-                network(batch), target[torch.from_numpy(part)].to(reader.device), settings.plcc_weight
-            )
+        for i, (part, batch) in enumerate(zip(batches, reader.batches([plan.train[p] for p in batches]), strict=True)):
+            loss = quality_loss(network(batch), target[torch.from_numpy(part)].to(reader.device), settings.plcc_weight)
             descent.step(loss, settings.learning_rate * rate(epoch * parts + i, settings.epochs * parts))
             total += loss.item() * len(part)
         mean_loss = total / len(plan.train)
@@ -157,9 +151,7 @@ def _epochs(
     return history
 
 
-def _validate(
-    network: Network, reader: Reader, quality: Floats, rows: Rows, score: Score | None
-) -> float | None:
+def _validate(network: Network, reader: Reader, quality: Floats, rows: Rows, score: Score | None) -> float | None:
     """The score on validation rows, or None where there are none or it has no value."""
     if score is None or not len(rows):
         return None

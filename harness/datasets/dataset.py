@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +67,11 @@ class Dataset:
         """Rows that have a label, whether or not their image is here; no references, no failures."""
         rows = self.manifest
         return select(rows, ~column(rows, "is_reference") & ~np.isnan(column(rows, "mos")))
+
+    @property
+    def judged(self) -> list[str]:
+        """Ids of all rows but references, whatever is wrong with them: what a test on the whole dataset asks for."""
+        return [str(name) for name in column(self.manifest, "id")[~column(self.manifest, "is_reference")]]
 
     @cached_property
     def usable(self) -> pd.DataFrame:
@@ -134,9 +139,7 @@ class Dataset:
         ids = list(train)
         unknown = [name for name in ids if name not in mos]
         if unknown:
-            raise DatasetError(
-                f"train ids with a label in {self.name}", f"{len(unknown)} without, e.g. {unknown[0]!r}"
-            )
+            raise DatasetError(f"train ids with a label in {self.name}", f"{len(unknown)} without, e.g. {unknown[0]!r}")
         return self.scale.quality_map([mos[name] for name in ids])
 
     def splits(self, text: str, seed: int = 0) -> list[Split]:
@@ -151,15 +154,14 @@ class Dataset:
 
         made = self.splits(text, seed)
         if len(made) != 1:
-            raise SplitUsageError(
-                f"{text!r} names {len(made)} splits where one was asked for. Use splits({text!r})."
-            )
+            raise SplitUsageError(f"{text!r} names {len(made)} splits where one was asked for. Use splits({text!r}).")
         return made[0]
 
     def filled(
         self,
         probe: Probe | None = None,
         *,
+        ids: Iterable[str] | None = None,
         known: pd.DataFrame | None = None,
         threads: int = 8,
         progress: Advance | None = None,
@@ -172,60 +174,45 @@ class Dataset:
 
         Args:
             probe: bytes -> (width, height) in pixels, orientation applied.
+            ids: only these rows; None: all that are present.
             known: an earlier filled manifest.
             threads: files read at a time.
             progress: called with 1 after each file.
         """
         table = self.manifest.copy()
-        earlier = _by_id(known) if known is not None else {}
-        rows = np.flatnonzero(column(table, "present"))
-        facts = self._read([str(name) for name in table["id"].iloc[rows]], probe, earlier, threads, progress)
+        asked = column(table, "present")
+        if ids is not None:
+            asked = asked & np.isin(column(table, "id"), list(ids))
+        rows = np.flatnonzero(asked).tolist()
+        names = [str(name) for name in table["id"].iloc[rows]]
+        files = [(name, self.path(name), self._paths[name]) for name in names]
+        facts = read_files(files, probe, _by_id(known) if known is not None else {}, threads, progress)
         for name in FileFacts._fields:
             values = column(table, name).tolist()
-            for row, fact in zip(rows.tolist(), facts, strict=True):
+            for row, fact in zip(rows, facts, strict=True):
                 # A label that failed keeps its own reason.
                 values[row] = (values[row] if name == "failure" else "") or getattr(fact, name)
             table[name] = values
         return replace(self, manifest=manifests.conform(table))
 
-    def plan_items(
-        self, ids: Iterable[str], known: Mapping[str, KnownFile] | None = None, threads: int = 8
-    ) -> list[PlanItem]:
-        """Images as a feature store plans them: path relative to the root, sha256, size, mtime, width and
-        height.
+    def plan_items(self, ids: Iterable[str]) -> list[PlanItem]:
+        """Filled rows as a feature store plans them: path relative to the root, sha256, size, mtime, width and height.
 
-        Files that `known` has with the same path, size and mtime are not read again. A file that cannot be
-        read has an empty sha256, one whose header cannot be read has width and height 0; both fail when they
-        are encoded.
-
-        Raises:
-            DatasetError: an id that is unknown, or whose image is not here.
+        A file that could not be read has an empty sha256, one whose header could not be read has width and height 0;
+        both fail when they are encoded.
         """
         from cache.blocks import PlanItem
-        from cache.images import probe
 
-        names = list(ids)
-        facts = self._read(names, probe, known or {}, threads)
-        return [
-            PlanItem(name, self._paths[name], fact.sha256, fact.size, fact.mtime, fact.width, fact.height)
-            for name, fact in zip(names, facts, strict=True)
-        ]
+        rows = select(self.manifest, np.isin(column(self.manifest, "id"), list(ids)))
+        return [PlanItem(*(getattr(row, field) for field in PlanItem._fields)) for row in _tuples(rows)]
 
-    def _read(
-        self,
-        ids: Sequence[str],
-        probe: Probe | None,
-        known: Mapping[str, KnownFile],
-        threads: int,
-        progress: Advance | None = None,
-    ) -> list[FileFacts]:
-        files = [(name, self.path(name), self._paths[name]) for name in ids]
-        return read_files(files, probe, known, threads, progress)
+
+def _tuples(frame: pd.DataFrame) -> Iterable[Any]:
+    return frame.itertuples(index=False)
 
 
 def _by_id(known: pd.DataFrame) -> dict[str, KnownFile]:
-    rows: Iterable[Any] = select(known, column(known, "sha256") != "").itertuples(index=False)
-    return {row.id: row for row in rows}
+    return {row.id: row for row in _tuples(select(known, column(known, "sha256") != ""))}
 
 
 def open_dataset(name: str, root: Path | str | None = None, labels: Path | str | None = None) -> Dataset:
@@ -287,9 +274,7 @@ def _check_labels(dataset: Dataset) -> None:
     rows = dataset.labelled
     mos: NDArray[np.float64] = column(rows, "mos")
     if not len(mos):
-        raise DatasetError(
-            f"{dataset.name}: labels", f"{len(dataset.manifest)} rows without one", "Check --labels."
-        )
+        raise DatasetError(f"{dataset.name}: labels", f"{len(dataset.manifest)} rows without one", "Check --labels.")
     if len(mos) > 1 and np.ptp(mos) == 0:
         raise DatasetError(
             f"{dataset.name}: labels that differ",

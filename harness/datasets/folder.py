@@ -156,9 +156,7 @@ def describe(root: Path | None, labels: Path | None) -> Description:
         raise DatasetError(f"the keys {keys} in {path}", str(error), "Correct that line.") from error
 
 
-def read_as(
-    own: Description, root: Path | None, labels: Path | None, scale: ScoreScale | None = None
-) -> Labels:
+def read_as(own: Description, root: Path | None, labels: Path | None, scale: ScoreScale | None = None) -> Labels:
     """A folder as `own` describes it; `scale` overrides the described one."""
     from harness.datasets import readers
 
@@ -167,27 +165,21 @@ def read_as(
     path = _csv(own, site)
     unknown = sorted(set(own.columns) - {*TEXTS, *NUMBERS})
     if unknown:
-        raise DatasetError(
-            f"manifest columns {', '.join((*TEXTS, *NUMBERS))} in [columns]", ", ".join(unknown), ""
-        )
+        raise DatasetError(f"manifest columns {', '.join((*TEXTS, *NUMBERS))} in [columns]", ", ".join(unknown), "")
     column = {key: own.columns.get(key, key) for key in (*TEXTS, *NUMBERS)}
     needed = {column["id"], column["mos"], *own.columns.values()}
     table = readers.read_csv(path, sorted(needed), dtype={column["id"]: str}, sep=None, engine="python")
     rows: dict[str, Any] = {
         key: _texts(table, column[key]) for key in TEXTS if column[key] in table.columns and key != "path"
     }
-    rows |= {
-        key: readers.numbers(table, column[key], path) for key in NUMBERS if column[key] in table.columns
-    }
+    rows |= {key: readers.numbers(table, column[key], path) for key in NUMBERS if column[key] in table.columns}
     if "group" not in rows and "reference" in rows:
         rows["group"] = rows["reference"]
     if "official_part" in rows:
         words = [word.lower() for word in rows["official_part"]]
         rows["official_part"] = [PART_NAMES.get(word, word) for word in words]
     files = _texts(table, column["path"]) if column["path"] in table.columns else rows["id"]
-    paths = site.find_images(
-        [file.replace("\\", "/") for file in files], [own.images] if own.images else FOLDERS
-    )
+    paths = site.find_images([file.replace("\\", "/") for file in files], [own.images] if own.images else FOLDERS)
     rows["path"], rows["present"] = paths, [bool(place) for place in paths]
     frame = readers.manifest.conform(rows)
     spec = msgspec.structs.replace(
@@ -224,9 +216,7 @@ def _name(own: Description, root: Path | None, labels: Path | None) -> str:
     place = root or labels
     name = own.name or (place.resolve().stem.lower().replace(" ", "-") if place else "")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise DatasetError(
-            "a dataset name of letters, digits, '.', '_' and '-'", repr(name), f"Set name in {FILE}."
-        )
+        raise DatasetError("a dataset name of letters, digits, '.', '_' and '-'", repr(name), f"Set name in {FILE}.")
     if name in DATASETS:
         raise DatasetError("a name that no built-in dataset has", repr(name), f"Set another name in {FILE}.")
     return name

@@ -30,8 +30,7 @@ SPEC = DatasetSpec(
     label_variant=f"z-scored MOS, 1-100: `MOS` of {SETS} = `MOS_zscore` of {SCORES}",
     group_rule="image",
     official_split="7,058 train, 1,000 valid, 2,015 test",
-    tree=f"1024x768/10004473376.jpg ... (or 512x384/)\n{SETS} or metadata/{SETS}\n"
-    f"or {SCORES} (without the split)",
+    tree=f"1024x768/10004473376.jpg ... (or 512x384/)\n{SETS} or metadata/{SETS}\nor {SCORES} (without the split)",
     terms="freely available to the research community; photographs from YFCC100M",
     licence_thumbnails=False,
     citation="V. Hosu, H. Lin, T. Sziranyi, D. Saupe: KonIQ-10k: An Ecologically Valid Database for Deep "
@@ -79,9 +78,7 @@ def read(root: Path | None, labels: Path | None) -> Labels:
         words = readers.texts(table, "set")
         unknown = sorted(set(words) - set(PARTS))
         if unknown:
-            raise DatasetError(
-                f"{', '.join(PARTS)} as `set` in {path}", ", ".join(unknown), "Get the official file."
-            )
+            raise DatasetError(f"{', '.join(PARTS)} as `set` in {path}", ", ".join(unknown), "Get the official file.")
         parts = [PARTS[word] for word in words]
     else:
         notes.append(f"no official split: it is in {SETS} only")

@@ -62,9 +62,7 @@ def conform(columns: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame(columns)
     unknown = [name for name in frame.columns if name not in COLUMNS]
     if unknown:
-        raise DatasetError(
-            f"manifest columns {', '.join(COLUMNS)}", ", ".join(map(repr, unknown)), "Leave these out."
-        )
+        raise DatasetError(f"manifest columns {', '.join(COLUMNS)}", ", ".join(map(repr, unknown)), "Leave these out.")
     table: dict[str, Any] = {}
     for name, (kind, default) in COLUMNS.items():
         values = frame[name] if name in frame.columns else pd.Series(default, index=frame.index)
@@ -80,9 +78,7 @@ def conform(columns: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
     _check_ids(made)
     parts = sorted(set(made["official_part"]) - set(PARTS))
     if parts:
-        raise DatasetError(
-            "official parts train, valid, test", ", ".join(map(repr, parts)), "Correct the reader."
-        )
+        raise DatasetError("official parts train, valid, test", ", ".join(map(repr, parts)), "Correct the reader.")
     made["group"] = made["group"].where(made["group"] != "", made["id"])
     nan = made["mos"].isna() & ~made["is_reference"] & (made["failure"] == "")
     made["failure"] = made["failure"].where(~nan, NAN_LABEL)

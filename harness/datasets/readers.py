@@ -107,9 +107,7 @@ class Site:
         folders = [top / sub if sub else top for top in tops for sub in subfolders]
         return list(dict.fromkeys(folder for folder in folders if folder.is_dir())) or tops
 
-    def find_images(
-        self, names: Sequence[str], folders: Sequence[str], *, required: bool = True
-    ) -> list[str]:
+    def find_images(self, names: Sequence[str], folders: Sequence[str], *, required: bool = True) -> list[str]:
         """Paths of images relative to the root, "" where one is not there; case is ignored.
 
         Args:
@@ -198,9 +196,7 @@ def read_csv(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame
     try:
         frame = pd.read_csv(path, encoding="utf-8-sig", **options)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"a table in {path}", str(error).split("\n")[0], "Get the label file again."
-        ) from error
+        raise DatasetError(f"a table in {path}", str(error).split("\n")[0], "Get the label file again.") from error
     return _with_columns(frame, path, columns)
 
 
@@ -221,14 +217,10 @@ def read_mat(path: Path, variable: str) -> np.ndarray:
     try:
         content = loadmat(path)
     except (MatReadError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise DatasetError(
-            f"a MATLAB file in {path}", str(error) or "damage", "Get the label file again."
-        ) from error
+        raise DatasetError(f"a MATLAB file in {path}", str(error) or "damage", "Get the label file again.") from error
     if variable not in content:
         there = ", ".join(sorted(key for key in content if not key.startswith("__")))
-        raise DatasetError(
-            f"the variable {variable!r} in {path}", there or "none", "Get the official label file."
-        )
+        raise DatasetError(f"the variable {variable!r} in {path}", there or "none", "Get the official label file.")
     flat = np.asarray(content[variable]).ravel()
     return np.array([str(np.asarray(cell).ravel()[0]) for cell in flat]) if flat.dtype == object else flat
 
@@ -279,9 +271,7 @@ def _with_columns(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd
     return frame
 
 
-def as_labels(
-    columns: Mapping[str, Any] | pd.DataFrame, site: Site, folders: Sequence[str], **more: Any
-) -> Labels:
+def as_labels(columns: Mapping[str, Any] | pd.DataFrame, site: Site, folders: Sequence[str], **more: Any) -> Labels:
     """The common case: columns with ids that are file names, images in one of `folders`."""
     frame = pd.DataFrame(columns)
     paths = site.find_images([str(name) for name in frame["id"]], folders)

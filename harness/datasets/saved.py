@@ -32,9 +32,7 @@ def save(dataset: Dataset, folder: Path) -> None:
     """Writes manifest and facts into `folder`, each whole or not at all; replaces an earlier copy."""
     write_manifest(dataset.manifest, folder / MANIFEST, dataset.name)
     part = folder / f"{FACTS}.{os.getpid()}.part"
-    part.write_bytes(
-        msgspec.json.format(msgspec.json.encode(_Facts(dataset.spec, dataset.note, dataset.unlabelled)))
-    )
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(_Facts(dataset.spec, dataset.note, dataset.unlabelled))))
     part.replace(folder / FACTS)
 
 

@@ -152,9 +152,7 @@ def photograph(file: str) -> NDArray[np.uint8]:
     found = find_spec(package)
     path = Path((found.submodule_search_locations or [""])[0] if found else "") / inside
     if found is None or not path.is_file():
-        raise DatasetError(
-            f"the photograph {inside} in the package {package}", "no such file", "Install it again."
-        )
+        raise DatasetError(f"the photograph {inside} in the package {package}", "no such file", "Install it again.")
     with Image.open(path) as image:
         rgb = image.convert("RGB")
     scale = LONG_SIDE / max(rgb.size)
@@ -194,9 +192,7 @@ def _read(kind: str, root: Path | None, labels: Path | None) -> Labels:
     ids, families = readers.texts(table, "id"), readers.texts(table, "distortion")
     strangers = sorted(set(ids) - {copy.id for copy in copies(kind)})
     if strangers:
-        raise DatasetError(
-            f"labels of a {kind} set in {path}", f"a row {strangers[0]!r}", "Name its own folder."
-        )
+        raise DatasetError(f"labels of a {kind} set in {path}", f"a row {strangers[0]!r}", "Name its own folder.")
     rows = {
         "id": ids,
         "mos": readers.numbers(table, "mos", path),

@@ -79,15 +79,11 @@ def read(root: Path | None, labels: Path | None) -> Labels:
     site = readers.Site(SPEC.name, root, labels)
     path = site.label_file(["mos_with_names.txt"])
     table = readers.read_words(path, ["mos", "name"])
-    columns: dict[str, list[object]] = {
-        name: [] for name in ("id", "group", "reference", "distortion", "level")
-    }
+    columns: dict[str, list[object]] = {name: [] for name in ("id", "group", "reference", "distortion", "level")}
     for name in readers.texts(table, "name"):
         match = re.fullmatch(r"(i\d\d)_(\d\d)_(\d)\.bmp", name.lower())
         if match is None or not 1 <= int(match[2]) <= len(TYPES):
-            raise DatasetError(
-                f"names like i01_01_1.bmp in {path}", repr(name), "Get the official label file."
-            )
+            raise DatasetError(f"names like i01_01_1.bmp in {path}", repr(name), "Get the official label file.")
         row = (name.lower(), match[1], f"{match[1]}.bmp", TYPES[int(match[2]) - 1], int(match[3]))
         for column, value in zip(columns.values(), row, strict=True):
             column.append(value)
@@ -104,10 +100,7 @@ def read(root: Path | None, labels: Path | None) -> Labels:
     none = [float("nan")] * len(references)
     frame = manifest.conform(
         {
-            **{
-                name: [*values, *extra.get(name, [None] * len(references))]
-                for name, values in columns.items()
-            },
+            **{name: [*values, *extra.get(name, [None] * len(references))] for name, values in columns.items()},
             "mos": [*mos, *none],
             "std": [*std, *none],
             "is_reference": [False] * len(mos) + [True] * len(references),
@@ -127,7 +120,5 @@ def _deviations(site: Site, count: int) -> list[float]:
         return [float("nan")] * count
     values = readers.numbers(readers.read_words(path, ["std"]), "std", path).tolist()
     if len(values) != count:
-        raise DatasetError(
-            f"{count} deviations in {path}", str(len(values)), "Get the official label files again."
-        )
+        raise DatasetError(f"{count} deviations in {path}", str(len(values)), "Get the official label files again.")
     return values

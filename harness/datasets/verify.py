@@ -85,9 +85,7 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
         if self.level_trends:
             middle = float(np.median(list(self.level_trends.values())))
             weak = [f"{name} {value:+.2f}" for name, value in self.level_trends.items() if abs(value) < 0.5]
-            lines.append(
-                f"  levels      SRCC with the label {middle:+.2f} (median of {len(self.level_trends)} types)"
-            )
+            lines.append(f"  levels      SRCC with the label {middle:+.2f} (median of {len(self.level_trends)} types)")
             lines += [f"              weak: {', '.join(weak)}"] * bool(weak)
         lines += [f"  PROBLEM     {problem}" for problem in self.problems]
         return Text("\n".join(lines + ["  every image here can be used"] * (not self.problems)))
@@ -197,9 +195,7 @@ def _problems(dataset: Dataset, undecodable: dict[str, str], across: list[list[s
         reasons = Counter(undecodable.values())
         some = ", ".join(list(undecodable)[:SHOWN])
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        problems.append(
-            f"{len(undecodable)} images cannot be decoded ({why}): {some}. Get these files again."
-        )
+        problems.append(f"{len(undecodable)} images cannot be decoded ({why}): {some}. Get these files again.")
     if across:
         problems.append(
             f"{len(across)} files stand in two official parts, e.g. {' = '.join(across[0])}: test rows are "

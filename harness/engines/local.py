@@ -54,7 +54,8 @@ def run(
             encoded += len(rows)
     if store.pending(features, ids):
         raise HarnessError(
-            f"{store.path}: blocks are still pending after {ROUNDS} rounds. Does another process write to this store with another "
+            f"{store.path}: blocks are still pending after {ROUNDS} rounds. Does another process write to this "
+            "store with another "
             "--batch-size? What is committed is kept: run the same command again when it is done."
         )
     return encoded

@@ -37,9 +37,7 @@ def parse_split(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
         return leave_one_out(dataset, seed)
     if kind == "random" and ((count.isdecimal() and int(count) > 0) or not count):
         return random(dataset, int(count or 1), seed)
-    raise SplitUsageError(
-        f"Unknown split {text!r}. Expected official, random:K (K repetitions), or leave-one-out."
-    )
+    raise SplitUsageError(f"Unknown split {text!r}. Expected official, random:K (K repetitions), or leave-one-out.")
 
 
 def official(dataset: Dataset, seed: int = 0) -> Split:
@@ -87,9 +85,7 @@ def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[flo
         SplitError: fewer than two groups, or a part of which no image is here.
     """
     if len(ratios) != 3 or abs(sum(ratios) - 1) > 1e-9 or min(ratios) < 0 or ratios[0] == 0 or ratios[2] == 0:
-        raise SplitUsageError(
-            f"Expected shares of train, valid and test that add up to 1, found {tuple(ratios)}."
-        )
+        raise SplitUsageError(f"Expected shares of train, valid and test that add up to 1, found {tuple(ratios)}.")
     members = _members(dataset)
     if len(members) < 2:
         raise SplitError(
@@ -105,9 +101,7 @@ def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[flo
         ids = {part: _ids(members, chosen) for part, chosen in zip(PARTS, (train, valid, test), strict=True)}
         shares = "/".join(f"{ratio:.0%}"[:-1] for ratio in ratios)
         note = f"random {shares} train/valid/test by sha256 of the group names"
-        made.append(
-            _made(dataset, "random", f"random:{number}", number, tuple(map(float, ratios)), ids, note)
-        )
+        made.append(_made(dataset, "random", f"random:{number}", number, tuple(map(float, ratios)), ids, note))
     return made
 
 
@@ -131,12 +125,8 @@ def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
     for position, group in enumerate(groups):
         after = [groups[(position + 1) % len(groups)]] if len(groups) > 2 else []
         train = [other for other in groups if other != group and other not in after]
-        ids = {
-            part: _ids(members, chosen) for part, chosen in zip(PARTS, (train, after, [group]), strict=True)
-        }
-        note = f"{group} is tested" + (
-            f", {after[0]} is the validation part" if after else ", no validation part"
-        )
+        ids = {part: _ids(members, chosen) for part, chosen in zip(PARTS, (train, after, [group]), strict=True)}
+        note = f"{group} is tested" + (f", {after[0]} is the validation part" if after else ", no validation part")
         made.append(_made(dataset, "leave-one-out", f"leave-one-out:{group}", seed, (), ids, note))
     return sorted(made, key=lambda split: split.name)
 

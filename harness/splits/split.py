@@ -153,11 +153,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 f"Expected a split in {path}, found nothing to read ({error.strerror}). {remedy}"
             ) from error
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise SplitError(
-                f"Expected a split in {path}, found something else: {error}. {remedy}"
-            ) from error
+            raise SplitError(f"Expected a split in {path}, found something else: {error}. {remedy}") from error
         if not hmac.compare_digest(str(stated), split.fingerprint):
-            raise SplitError(
-                f"Expected the content that the fingerprint of {path} states, found another. {remedy}"
-            )
+            raise SplitError(f"Expected the content that the fingerprint of {path} states, found another. {remedy}")
         return split

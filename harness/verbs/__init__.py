@@ -1,7 +1,8 @@
-"""What a person can do, one file a verb. Owns the table of verbs; a verb's signature is the only place that names its settings.
+"""What a person can do, one file a verb. Owns the table of verbs; a verb's signature is the only place that names
+its settings.
 
-A verb is an annotated function; its result is a msgspec struct (or a list of them) that `--json` prints as it is and that
-draws itself for people by `__rich__`.
+A verb is an annotated function; its result is a msgspec struct (or a list of them) that `--json` prints as it is and
+that draws itself for people by `__rich__`.
 """
 
 from __future__ import annotations

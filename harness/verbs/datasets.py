@@ -63,9 +63,7 @@ def ls() -> DatasetTable:
     for name in registry.names():
         spec = registry.get(name)
         scale = spec.scale
-        span = (
-            f"{scale.low:g}..{scale.high:g}" if scale.low is not None and scale.high is not None else "open"
-        )
+        span = f"{scale.low:g}..{scale.high:g}" if scale.low is not None and scale.high is not None else "open"
         rows.append(
             DatasetRow(
                 name=name,
@@ -96,9 +94,7 @@ class Facts(msgspec.Struct, frozen=True):
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for fact, value in self.facts.items():
-            shown = (
-                "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-            )
+            shown = "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
             table.add_row(fact.replace("_", " "), Text(shown))
         return table
 

@@ -1,4 +1,6 @@
-"""`harness demo`: the main job, offline, on data made on the spot; ends with a table and a page. Only calls the other verbs."""
+"""`harness demo`: the main job, offline, on data made on the spot; ends with a table and a page. Only calls the
+other verbs.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ class Demo(msgspec.Struct, frozen=True):
         from harness.console import duration
 
         words = (
-            f"\nMade in {duration(self.seconds)}. Labels are a formula's (proxy), sam-tiny's weights are random (UNTRAINED), and a few "
+            f"\nMade in {duration(self.seconds)}. Labels are a formula's (proxy), sam-tiny's weights are random "
+            "(UNTRAINED), and a few "
             "photographs prove little: this shows the tool, not a result. With a real dataset:\n"
             "  harness datasets ls\n  harness precompute --dataset NAME --root DIR --encoder efficientnet-lite0\n"
             "  harness train-head --variant ridge\n\n"
@@ -75,9 +78,7 @@ def demo(
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     stores, runs = out / "stores", out / "runs"
-    roots = {
-        name: generate(name, out / "data" / name, quick=quick) for name in ("synthetic", "synthetic-cross")
-    }
+    roots = {name: generate(name, out / "data" / name, quick=quick) for name in ("synthetic", "synthetic-cross")}
     encoders = {"efficientnet-lite0": ENCODERS["efficientnet-lite0"][:1]} if quick else ENCODERS
     networks = ("fft",) if quick else NETWORKS
     made: list[Any] = []

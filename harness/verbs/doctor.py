@@ -89,7 +89,9 @@ def _versions() -> list[Finding]:
 
 
 def _torch_pair() -> Finding:
-    """The index's torchvision beside a CPU-only torch: imports of torchvision fail, and segment_anything and timm with it."""
+    """The index's torchvision beside a CPU-only torch: imports of torchvision fail, and segment_anything and timm
+    with it.
+    """
     try:
         import torch
     except ImportError as error:
@@ -111,8 +113,10 @@ def torchvision_advice(message: str, torch_version: str) -> str:
     if "torchvision::nms" in message or "libc10_cuda" in message or "libcudart" in message:
         build = torch_version.partition("+")[2] or "another build"
         return (
-            f"torchvision here is built for another torch than {torch_version} ({build}): its operators do not load. Install both "
-            "from one index: pip install --force-reinstall torch torchvision (the plain index's builds belong together), or both "
+            f"torchvision here is built for another torch than {torch_version} ({build}): its operators do not "
+            "load. Install both "
+            "from one index: pip install --force-reinstall torch torchvision (the plain index's builds belong "
+            "together), or both "
             "from the CPU index of the torch project."
         )
     return "pip install --force-reinstall torch torchvision"
@@ -126,9 +130,7 @@ def _devices() -> Finding:
     except ImportError:
         return Finding("devices", "wrong", "no torch")
     names = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        if torch.cuda.is_available()
-        else []
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     text = f"{', '.join(names) or 'no GPU'}; {cores} CPU cores, torch uses {torch.get_num_threads()}"
@@ -141,7 +143,9 @@ def _devices() -> Finding:
 
 
 def _rooms() -> list[Finding]:
-    """Where each of our packages is imported from; other projects on the index are called harness, cache and reports too."""
+    """Where each of our packages is imported from; other projects on the index are called harness, cache and reports
+    too.
+    """
     import importlib
     from importlib.metadata import packages_distributions
 
@@ -153,7 +157,8 @@ def _rooms() -> list[Finding]:
         others = sorted(set(owners.get(room, [])) - {"sam-iqa-harness"})
         ours = place.parent == Path(__file__).resolve().parents[2]
         if others or not ours:
-            advice = f"Another project owns this name ({', '.join(others) or place}): pip uninstall it, then install sam-iqa-harness again."
+            owner = ", ".join(others) or str(place)
+            advice = f"Another project owns this name ({owner}): pip uninstall it, then install sam-iqa-harness again."
             found.append(Finding(f"package {room}", "wrong", str(place), advice))
         else:
             found.append(Finding(f"package {room}", "ok", str(place)))

@@ -37,9 +37,7 @@ class EncoderTable(list[EncoderRow]):
         for heading in ("name", "title", "taps", "output", "view", "GFLOP/image", "weights", "licence"):
             table.add_column(heading, justify="right" if heading in ("taps", "GFLOP/image") else "left")
         for r in self:
-            table.add_row(
-                r.name, r.title, str(r.taps), r.output, r.view, f"{r.gflop:,.1f}", r.weights, r.licence
-            )
+            table.add_row(r.name, r.title, str(r.taps), r.output, r.view, f"{r.gflop:,.1f}", r.weights, r.licence)
         return table
 
 
@@ -59,9 +57,7 @@ def ls() -> EncoderTable:
             "untrained, seeded" if spec.untrained else "in a package" if spec.embedded else "--weights FILE"
         )
         rows.append(
-            EncoderRow(
-                name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence
-            )
+            EncoderRow(name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence)
         )
     return rows
 

@@ -42,14 +42,10 @@ class Evaluations(list[Evaluated]):
 
         table = Table(box=None, header_style="bold")
         for heading in ("run", "on", "SRCC", "PLCC raw", "n", "asked", "stamps"):
-            table.add_column(
-                heading, justify="right" if heading in ("SRCC", "PLCC raw", "n", "asked") else "left"
-            )
+            table.add_column(heading, justify="right" if heading in ("SRCC", "PLCC raw", "n", "asked") else "left")
         for r in self:
             numbers = ("-" if v is None else f"{v:.3f}" for v in (r.srcc, r.plcc))
-            table.add_row(
-                r.run, f"{r.dataset} ({r.rows})", *numbers, str(r.n), str(r.asked), " ".join(r.stamps)
-            )
+            table.add_row(r.run, f"{r.dataset} ({r.rows})", *numbers, str(r.n), str(r.asked), " ".join(r.stamps))
         return table
 
 
@@ -58,9 +54,7 @@ def evaluate(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or run ids.")],
     on: Annotated[str, typer.Option(help="Datasets to test on, with commas between.")],
     store: Annotated[Path | None, typer.Option(help="The stores' folder (default: ./stores).")] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
 ) -> Evaluations:
     """Scores fitted runs on whole other datasets, from their feature stores.
@@ -86,18 +80,13 @@ def evaluate(
     with console.progress("evaluate", len(folders) * len(names), "run") as bar:
         for name in names:
             for folder in folders:
-                found.append(
-                    _one(folder, name, store or config.path("stores", "stores"), root, labels, call.command)
-                )
+                found.append(_one(folder, name, store or config.path("stores", "stores"), root, labels, call.command))
                 bar.advance()
     return found
 
 
-def _one(
-    folder: Path, name: str, stores: Path, root: Path | None, labels: Path | None, command: str
-) -> Evaluated:
+def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path | None, command: str) -> Evaluated:
     from harness import evaluation, examples, fit, locate
-    from harness.config import current
     from harness.errors import NotFoundError
     from harness.verbs.train_head import open_data
     from heads.checkpoint import load_head
@@ -108,18 +97,14 @@ def _one(
     _, data = open_data(name, opened.name.split("@")[0], opened.path, root, labels)
     head = load_head(folder / "head")
     features = select(opened, run, head)
-    frame = data.manifest[~data.manifest["is_reference"]]
     if name == run.dataset:
-        test = set(fit.test_predictions(folder, run)["id"])
-        frame = frame.loc[frame["id"].isin(test)]
+        ids = [str(i) for i in fit.test_predictions(folder, run)["id"]]
         rows = fit.test_rows(run.split_name)
     else:
+        ids = data.judged
         rows = "all"
-    ids = [str(i) for i in frame["id"]]
     if not ids:
-        raise NotFoundError(
-            f"{name}: no labelled rows to evaluate on. Check it: harness datasets verify {name}"
-        )
+        raise NotFoundError(f"{name}: no labelled rows to evaluate on. Check it: harness datasets verify {name}")
     quality_map = data.quality_map(data.labelled["id"])
     joined = examples.join(data, features, quality_map)
     origin = fit.provenance_of(command)
@@ -154,7 +139,8 @@ def select(store: FeatureStore, run: RunCard, head: Head) -> Features:
     missing = [name for name in head.features if name not in available]
     if missing:
         raise NotFoundError(
-            f"{run.id} reads {', '.join(head.features)}; the store of {store.dataset} lacks {', '.join(missing)}. Add it: "
+            f"{run.id} reads {', '.join(head.features)}; the store of {store.dataset} lacks {', '.join(missing)}. "
+            "Add it: "
             f"harness precompute --dataset {store.dataset} --encoder {run.encoder} --features {' '.join(missing)}"
         )
     return store.select(head.features)

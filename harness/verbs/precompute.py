@@ -1,4 +1,6 @@
-"""`harness precompute`: run a frozen encoder once over a dataset, into a feature store. Plans and prices before it starts."""
+"""`harness precompute`: run a frozen encoder once over a dataset, into a feature store. Plans and prices before it
+starts.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,10 @@ from harness.config import verb
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from collections.abc import Callable
-
-    import pandas as pd
-
-    from cache.blocks import BlockTask, PlanItem
+    from cache.blocks import BlockTask
     from cache.encoders.base import Encoder
     from cache.features import FeatureName
+    from cache.identity import Identity
     from cache.store import FeatureStore
     from cache.views import View
     from harness.datasets.dataset import Dataset
@@ -63,26 +62,18 @@ class Precomputed(msgspec.Struct, frozen=True):
 
 @verb
 def precompute(
-    dataset: Annotated[
-        str, typer.Option(help="A name of `harness datasets ls`, or NAME of a folder dataset.")
-    ],
-    root: Annotated[
-        Path | None, typer.Option(help="Its folder (default: harness.toml, $IQA_DATA/NAME).")
-    ] = None,
+    dataset: Annotated[str, typer.Option(help="A name of `harness datasets ls`, or NAME of a folder dataset.")],
+    root: Annotated[Path | None, typer.Option(help="Its folder (default: harness.toml, $IQA_DATA/NAME).")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
     encoder: Annotated[str, typer.Option(help="A name of `harness encoders ls`.")] = "sam-vit-b",
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights file (default: harness.toml, $IQA_WEIGHTS).")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights file (default: harness.toml, $IQA_WEIGHTS).")] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
             help="TAP:WHAT, several allowed: neck:map '*:moments' (default: the output's map and all moments)."
         ),
     ] = None,
-    view: Annotated[
-        str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")
-    ] = None,
+    view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a forward pass (default: the encoder's own).")
@@ -114,6 +105,7 @@ def precompute(
     import time
     from collections import Counter
 
+    from cache.images import probe
     from cache.store import FeatureStore
     from harness import console, locate, stamps
     from harness.config import current
@@ -147,9 +139,10 @@ def precompute(
     encoded, seconds = 0, 0.0
     if not (there and if_exists == "skip"):
         with console.progress(f"look at {data.name}", len(chosen), "file") as bar:
-            data = look_at(data, chosen, saved.earlier(stores / data.name), bar.advance)
+            earlier = saved.earlier(stores / data.name)
+            data = data.filled(probe, ids=chosen, known=earlier, progress=bar.advance)
         saved.save(data, stores / data.name)
-        opened.plan(plan_items(data, chosen), heavy=resolved.spec.heavy, anew=if_exists == "recompute")
+        opened.plan(data.plan_items(chosen), heavy=resolved.spec.heavy, anew=if_exists == "recompute")
         tasks = opened.pending(wanted, chosen)
         for line in announce(opened, resolved, chosen_view, wanted, tasks, len(chosen)):
             console.say(line)
@@ -222,7 +215,7 @@ def pick_device(device: str) -> str:
     return device
 
 
-def identity_of(encoder: Encoder, view: View) -> object:
+def identity_of(encoder: Encoder, view: View) -> Identity:
     """What the numbers of a store mean: encoder, view and decoding rule."""
     from cache.identity import Identity
     from cache.images import DECODING
@@ -234,49 +227,19 @@ def wanted_features(encoder: Encoder, asked: list[str] | None) -> list[FeatureNa
     """The features to make: those asked for, or the output's map and all moments."""
     from cache.features import expand
 
-    return expand(
-        asked or [f"{encoder.spec.output}:map", "*:moments"], [tap.name for tap in encoder.spec.taps]
-    )
+    return expand(asked or [f"{encoder.spec.output}:map", "*:moments"], [tap.name for tap in encoder.spec.taps])
 
 
 def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
-    """The ids to encode: all that are present, or the N whose hashed ids come first (the same N whatever the row order)."""
+    """The ids to encode: all that are present, or the N whose hashed ids come first (the same N whatever the row
+    order).
+    """
     import hashlib
 
     ids = sorted(str(i) for i in data.manifest.loc[data.manifest["present"], "id"])
     if limit is None or limit >= len(ids):
         return ids
     return sorted(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:limit])
-
-
-def look_at(
-    data: Dataset, ids: list[str], earlier: pd.DataFrame | None, advance: Callable[[int], object]
-) -> Dataset:
-    """The dataset with sha256 and size of the given images filled in; what has its old size and time is not read again."""
-    from dataclasses import replace
-
-    import pandas as pd
-
-    from cache.images import probe
-
-    asked = data.manifest["id"].isin(set(ids))
-    part = replace(data, manifest=data.manifest[asked].reset_index(drop=True)).filled(
-        probe, known=earlier, progress=advance
-    )
-    whole = (
-        pd.concat([data.manifest[~asked], part.manifest])
-        .sort_values("id", kind="stable")
-        .reset_index(drop=True)
-    )
-    return replace(data, manifest=whole)
-
-
-def plan_items(data: Dataset, ids: list[str]) -> list[PlanItem]:
-    """The images as they are now, as the store plans them."""
-    from cache.blocks import PlanItem
-
-    rows = data.manifest[data.manifest["id"].isin(set(ids))]
-    return [PlanItem(*values) for values in rows[list(PlanItem._fields)].itertuples(index=False, name=None)]
 
 
 def announce(
@@ -304,8 +267,8 @@ def announce(
 
 
 def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> float:
-    """Time for all tasks: a light encoder is timed on a made-up image of the first planned size, a heavy one by its GFLOP
-    and this device's measured matrix product (an encoder reaches about half of that)."""
+    """Time for all tasks: a light encoder is timed on a made-up image of the first planned size, a heavy one by its
+    GFLOP and this device's measured matrix product (an encoder reaches about half of that)."""
     import time
 
     import torch

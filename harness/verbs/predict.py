@@ -53,9 +53,7 @@ class Predictions(list[Predicted]):
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     run: Annotated[Path, typer.Option(help="The run whose encoder and head are used: a folder or an id.")],
-    weights: Annotated[
-        Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
 ) -> Predictions:
     """Predicts the quality of new images with a fitted run.
@@ -65,7 +63,8 @@ def predict(
     harness predict holiday/ --run biq2021-ridge-official-1a2b3c4d --json
 
     Returns:
-        One row an image: quality (0..1, higher is better), the same on the scale that the run was trained on, or why not.
+        One row an image: quality (0..1, higher is better), the same on the scale that the run was trained on, or why
+        not.
     """
     import math
 
@@ -94,7 +93,8 @@ def predict(
     key = key8(identity_of(encoder, view))
     if key != card.store_key:
         raise ProtocolError(
-            f"{card.id} was trained on features with key {card.store_key} ({card.store}); this encoder, with these weights, gives {key}. "
+            f"{card.id} was trained on features with key {card.store_key} ({card.store}); this encoder, with these "
+            f"weights, gives {key}. "
             "Use the same weights file and version: --weights FILE."
         )
     head = load_head(folder / "head")
@@ -118,13 +118,13 @@ def predict(
     result = Predictions()
     for row in rows:
         value = quality.get(row.id, math.nan)
-        failure = (
-            row.reason if row.status != "ok" else "" if math.isfinite(value) else "prediction is not finite"
-        )
+        failure = row.reason if row.status != "ok" else "" if math.isfinite(value) else "prediction is not finite"
         mos = None if failure else float(scale.to_mos(np.array([value]))[0])
         result.append(Predicted(row.id, None if failure else value, mos, failure))
     stamps = f" Stamped {' '.join(card.stamps)}." if card.stamps else ""
-    result.note = f"{card.variant} on {card.encoder}, trained on {card.dataset} ({card.counts['train']} images).{stamps}"
+    result.note = (
+        f"{card.variant} on {card.encoder}, trained on {card.dataset} ({card.counts['train']} images).{stamps}"
+    )
     return result
 
 

@@ -60,6 +60,4 @@ def report(
     config, _ = current()
     folders = list(dict.fromkeys(run_folder(run, config).resolve() for run in runs))
     made = build(folders, out, title=title)
-    return Report(
-        html=str(made.html), markdown=str(made.markdown), csv=[str(p) for p in made.csvs], rows=made.rows
-    )
+    return Report(html=str(made.html), markdown=str(made.markdown), csv=[str(p) for p in made.csvs], rows=made.rows)

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
     from cache.store import FeatureStore
 
-STORE = Annotated[
-    Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")
-]
+STORE = Annotated[Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")]
 
 
 class StoreRow(msgspec.Struct, frozen=True):
@@ -43,9 +41,7 @@ class StoreTable(list[StoreRow]):
 
         table = Table(box=None, header_style="bold")
         for heading in ("dataset", "store", "images", "failed", "pending", "features", "size", "stamps"):
-            table.add_column(
-                heading, justify="right" if heading in ("images", "failed", "pending", "size") else "left"
-            )
+            table.add_column(heading, justify="right" if heading in ("images", "failed", "pending", "size") else "left")
         for r in self:
             table.add_row(
                 r.dataset,
@@ -67,8 +63,7 @@ def _short(features: list[str]) -> str:
         tap, _, what = name.partition(":")
         by_what.setdefault(what, []).append(tap)
     return ", ".join(
-        f"{what} of {', '.join(taps) if len(taps) <= 3 else f'{len(taps)} taps'}"
-        for what, taps in by_what.items()
+        f"{what} of {', '.join(taps) if len(taps) <= 3 else f'{len(taps)} taps'}" for what, taps in by_what.items()
     )
 
 
@@ -158,9 +153,7 @@ class StoreReport(msgspec.Struct, frozen=True):
     def __rich__(self) -> str:
         if not self.findings:
             return f"{self.store}: {self.checked} images, every row there and every checksum right."
-        lines = [
-            f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."
-        ]
+        lines = [f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."]
         return "\n".join(lines + [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings])
 
 

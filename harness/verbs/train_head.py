@@ -1,5 +1,5 @@
-"""`harness train-head`: fit a light head on stored features, never touching an image; choose on validation rows, look at
-test rows once, and write a run."""
+"""`harness train-head`: fit a light head on stored features, never touching an image; choose on validation rows,
+look at test rows once, and write a run."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ class Runs(list[Run]):
         ):
             table.add_column(
                 heading,
-                justify="right"
-                if heading in ("SRCC", "PLCC raw", "n test", "SRCC valid", "seconds")
-                else "left",
+                justify="right" if heading in ("SRCC", "PLCC raw", "n test", "SRCC valid", "seconds") else "left",
             )
         for r in self:
             table.add_row(
@@ -84,21 +82,13 @@ def _number(value: float | None) -> str:
 
 @verb
 def train_head(
-    variant: Annotated[
-        str, typer.Option(help="A name of `harness heads ls`: fft, spatial, sam-iqa, mlp, ridge.")
-    ],
-    dataset: Annotated[
-        str | None, typer.Option(help="Which dataset's store (default: the only one there is).")
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Which encoder's store (default: the only one there is).")
-    ] = None,
+    variant: Annotated[str, typer.Option(help="A name of `harness heads ls`: fft, spatial, sam-iqa, mlp, ridge.")],
+    dataset: Annotated[str | None, typer.Option(help="Which dataset's store (default: the only one there is).")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Which encoder's store (default: the only one there is).")] = None,
     features: Annotated[
         list[str] | None, typer.Option(help="TAP:WHAT, several allowed (default: what the head asks for).")
     ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="The stores' folder, or one store (default: ./stores).")
-    ] = None,
+    store: Annotated[Path | None, typer.Option(help="The stores' folder, or one store (default: ./stores).")] = None,
     runs: Annotated[Path | None, typer.Option(help="Where runs go (default: ./runs).")] = None,
     split: Annotated[
         str | None,
@@ -107,12 +97,8 @@ def train_head(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,
-    set: Annotated[
-        list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")
-    ] = None,
+    set: Annotated[list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
 ) -> Runs:
     """Trains a head from the feature store in seconds, and scores it once on the split's test rows.
@@ -212,7 +198,8 @@ def make_head(
         from harness.errors import NotFoundError
 
         raise NotFoundError(
-            f"{variant} reads {', '.join(names) or 'features'}; the store {store.path} has {', '.join(available) or 'nothing yet'}. "
+            f"{variant} reads {', '.join(names) or 'features'}; the store {store.path} has "
+            f"{', '.join(available) or 'nothing yet'}. "
             f"Add what is missing: harness precompute --dataset {store.dataset} --encoder {store.name.split('@')[0]} "
             f"--features {' '.join(repr(m) if '*' in m else m for m in missing) or '...'}"
         )
@@ -227,9 +214,7 @@ def parse_settings(variant: str, settings: list[str] | None) -> dict[str, Any]:
     for item in settings or []:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageError(
-                f"--set wants key=value, found {item!r}. `harness heads info {variant}` lists the keys."
-            )
+            raise UsageError(f"--set wants key=value, found {item!r}. `harness heads info {variant}` lists the keys.")
         pairs[key] = value
     return pairs
 

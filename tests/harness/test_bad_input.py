@@ -1,4 +1,6 @@
-"""What goes wrong on a user's machine: each gets one clear message, the stated outcome, no traceback, and loses nothing."""
+"""What goes wrong on a user's machine: each gets one clear message, the stated outcome, no traceback, and loses
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -94,9 +96,7 @@ def test_a_root_that_is_not_there_is_named(type_: Callable[..., Outcome]) -> Non
     assert "nowhere" in done.err
 
 
-def test_a_wrong_tree_says_what_was_looked_for_and_what_is_there(
-    type_: Callable[..., Outcome], photos: Path
-) -> None:
+def test_a_wrong_tree_says_what_was_looked_for_and_what_is_there(type_: Callable[..., Outcome], photos: Path) -> None:
     done = type_("precompute", "--dataset", "koniq10k", "--root", photos, "--encoder", ENCODER)
     assert done.code == 3
     assert "koniq10k" in done.err
@@ -110,9 +110,7 @@ def test_no_weights_says_what_to_type(type_: Callable[..., Outcome], photos: Pat
         assert hint in done.err
 
 
-def test_a_damaged_official_checkpoint_is_refused(
-    type_: Callable[..., Outcome], photos: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_official_checkpoint_is_refused(type_: Callable[..., Outcome], photos: Path, tmp_path: Path) -> None:
     file = tmp_path / "sam_vit_b_01ec64.pth"
     torch.save({"image_encoder.pos_embed": torch.zeros(1)}, file)
     done = type_("precompute", "--dataset", "photos", "--root", photos, "--weights", file)
@@ -120,9 +118,7 @@ def test_a_damaged_official_checkpoint_is_refused(
     assert "01ec64" in done.err
 
 
-def test_a_checkpoint_of_another_shape_is_refused(
-    type_: Callable[..., Outcome], photos: Path, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_another_shape_is_refused(type_: Callable[..., Outcome], photos: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.pth"
     torch.save({"image_encoder.pos_embed": torch.zeros(1)}, file)
     done = type_("precompute", "--dataset", "photos", "--root", photos, "--weights", file)
@@ -130,9 +126,7 @@ def test_a_checkpoint_of_another_shape_is_refused(
     assert "mine.pth" in done.err
 
 
-def test_a_checkpoint_that_runs_code_is_not_run(
-    type_: Callable[..., Outcome], photos: Path, tmp_path: Path
-) -> None:
+def test_a_checkpoint_that_runs_code_is_not_run(type_: Callable[..., Outcome], photos: Path, tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "exploded",))
@@ -262,9 +256,7 @@ def test_two_stores_are_listed_rather_than_guessed(type_: Callable[..., Outcome]
     assert "half" in done.err
 
 
-def test_an_unfinished_store_trains_on_what_is_there_and_says_so(
-    type_: Callable[..., Outcome], photos: Path
-) -> None:
+def test_an_unfinished_store_trains_on_what_is_there_and_says_so(type_: Callable[..., Outcome], photos: Path) -> None:
     result = json.loads(precompute(type_, photos, "--limit", 6).out)
     assert (result["images"], result["stamps"]) == (6, ["LIMITED"])
     done = type_("train-head", "--variant", "ridge", "--split", "random:1", "--json")
@@ -282,9 +274,7 @@ def test_if_exists_fail_refuses_and_skip_leaves_alone(type_: Callable[..., Outco
     assert (again["images"], again["encoded"]) == (8, 8)
 
 
-def test_a_flipped_byte_is_found_by_verify_and_by_training(
-    type_: Callable[..., Outcome], photos: Path
-) -> None:
+def test_a_flipped_byte_is_found_by_verify_and_by_training(type_: Callable[..., Outcome], photos: Path) -> None:
     result = json.loads(precompute(type_, photos).out)
     shard = next(p for p in Path(result["store"]).glob("features/stage.2/moments.*/**/c.*"))
     raw = bytearray(shard.read_bytes())
@@ -298,9 +288,7 @@ def test_a_flipped_byte_is_found_by_verify_and_by_training(
     assert "harness precompute" in trained.err
 
 
-def test_evaluate_without_the_other_store_says_what_to_encode(
-    type_: Callable[..., Outcome], photos: Path
-) -> None:
+def test_evaluate_without_the_other_store_says_what_to_encode(type_: Callable[..., Outcome], photos: Path) -> None:
     assert precompute(type_, photos).code == 0
     run = harness.train_head(variant="ridge", split="random:1")[0]
     done = type_("evaluate", run.folder, "--on", "livec")

@@ -28,18 +28,14 @@ def test_help_imports_nothing_heavy() -> None:
         "except SystemExit: pass\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stderr.strip() == "[]"
     assert "precompute" in done.stdout
 
 
 def test_import_harness_imports_nothing_heavy() -> None:
     code = f"import sys, harness; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -52,9 +48,7 @@ def test_ls_json_is_a_list_of_objects_with_name(group: str) -> None:
     assert all(isinstance(row["name"], str) for row in rows)
 
 
-@pytest.mark.parametrize(
-    "verb", ["precompute", "train-head", "evaluate", "predict", "report", "demo", "doctor"]
-)
+@pytest.mark.parametrize("verb", ["precompute", "train-head", "evaluate", "predict", "report", "demo", "doctor"])
 def test_help_of_each_verb_has_examples(verb: str) -> None:
     done = run(verb, "--help")
     assert done.returncode == 0, done.stderr

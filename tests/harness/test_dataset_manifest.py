@@ -74,19 +74,13 @@ def test_a_parquet_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
 
 
 @given(
-    labels=st.dictionaries(
-        st.text("ab1_. é", min_size=1, max_size=6), st.floats(0, 9), min_size=1, max_size=12
-    ),
+    labels=st.dictionaries(st.text("ab1_. é", min_size=1, max_size=6), st.floats(0, 9), min_size=1, max_size=12),
     order=st.randoms(use_true_random=False),
 )
-def test_the_label_digest_does_not_depend_on_the_order_of_rows(
-    labels: dict[str, float], order: object
-) -> None:
+def test_the_label_digest_does_not_depend_on_the_order_of_rows(labels: dict[str, float], order: object) -> None:
     pairs = list(labels.items())
     order.shuffle(pairs)  # type: ignore[attr-defined]
-    one = pd.DataFrame(
-        {"id": list(labels), "mos": list(labels.values()), "std": np.nan, "is_reference": False}
-    )
+    one = pd.DataFrame({"id": list(labels), "mos": list(labels.values()), "std": np.nan, "is_reference": False})
     other = pd.DataFrame(pairs, columns=["id", "mos"]).assign(std=np.nan, is_reference=False)
     assert label_digest(one) == label_digest(other)
     changed = one.assign(mos=[np.nextafter(one["mos"][0], 10), *one["mos"][1:]])

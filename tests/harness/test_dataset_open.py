@@ -204,22 +204,29 @@ def test_an_unreadable_file_is_a_row_with_a_reason(whole: Dataset) -> None:
 def test_what_a_store_plans_is_read_once_and_odd_files_are_planned_too(tmp_path: Path) -> None:
     from PIL import Image
 
+    from cache.images import probe
+
     root = biq(tmp_path, TRAIN, TEST, IMAGES)
     Image.new("RGB", (6, 4)).save(root / "Images" / "ss01 (1).jpg")
     data = open_dataset("biq2021", root)
-    items = data.plan_items(["ss01 (1).jpg", "ss01 (2).jpg"])
+    names = ["ss01 (1).jpg", "ss01 (2).jpg"]
+    filled = data.filled(probe, ids=names)
+    items = filled.plan_items(names)
     assert [(item.path, item.width, item.height) for item in items] == [
         ("Images/ss01 (1).jpg", 6, 4),
         ("Images/ss01 (2).jpg", 0, 0),
     ]
     assert all(len(item.sha256) == 64 for item in items)
-    known = {item.id: item._replace(sha256="known") for item in items}
-    again = data.plan_items([item.id for item in items], known)
+    known = filled.manifest.assign(sha256="known")
+    again = data.filled(probe, ids=names, known=known).plan_items(names)
     assert [item.sha256 == "known" for item in again] == [True, False]
-    elsewhere = {name: item._replace(path="other/tree.jpg") for name, item in known.items()}
-    assert data.plan_items([item.id for item in items], elsewhere) == items
-    with pytest.raises(DatasetError, match="no such id"):
-        data.plan_items(["x.jpg"])
+    elsewhere = data.filled(probe, ids=names, known=known.assign(path="other/tree.jpg"))
+    assert elsewhere.plan_items(names) == items
+
+
+def test_only_the_asked_files_are_read(whole: Dataset) -> None:
+    filled = whole.filled(ids=["ss01 (1).jpg"]).manifest
+    assert filled.loc[filled["sha256"] != "", "id"].tolist() == ["ss01 (1).jpg"]
 
 
 def test_the_quality_map_of_a_closed_dataset_is_its_declared_one(whole: Dataset) -> None:

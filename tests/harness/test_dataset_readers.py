@@ -51,9 +51,7 @@ def test_every_label_has_a_row_and_every_absent_image_is_counted(
     assert data.unlabelled == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "table"), [("tid2013", "TID2013"), ("livec", "LIVE_Challenge"), ("spaq", "SPAQ")]
-)
+@pytest.mark.parametrize(("name", "table"), [("tid2013", "TID2013"), ("livec", "LIVE_Challenge"), ("spaq", "SPAQ")])
 def test_labels_agree_with_another_projects_tables(
     opened: dict[str, Dataset], data_root: Path, name: str, table: str
 ) -> None:
@@ -131,9 +129,7 @@ def koniq_scores_file(data_root: Path) -> pd.DataFrame:
     """
     sets = pd.read_csv(data_root / "labels" / "koniq10k" / "koniq10k_distributions_sets.csv")
     raw = sum(k * sets[f"c{k}"] for k in range(1, 6))
-    return pd.DataFrame(
-        {"image_name": sets["image_name"], "MOS": raw, "SD": sets["SD"], "MOS_zscore": sets["MOS"]}
-    )
+    return pd.DataFrame({"image_name": sets["image_name"], "MOS": raw, "SD": sets["SD"], "MOS_zscore": sets["MOS"]})
 
 
 def test_koniqs_two_label_files_give_the_same_labels_though_their_mos_columns_differ(

@@ -50,9 +50,7 @@ def printed(report: object) -> str:
 
 def test_a_whole_subset_is_no_problem_but_is_said(make: Callable[..., Dataset]) -> None:
     steps: list[int] = []
-    report = verify(
-        make({"a.png": b"1", "b.png": b"2", "c.png": b"3", "x.png": b""}, TABLE), decode, steps.append
-    )
+    report = verify(make({"a.png": b"1", "b.png": b"2", "c.png": b"3", "x.png": b""}, TABLE), decode, steps.append)
     assert (report.present, report.missing, report.missing_ids) == (3, 2, ["d.png", "e.png"])
     assert report.failed == {"label is NaN": 1}
     assert report.unlabelled == 1

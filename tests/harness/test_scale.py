@@ -63,9 +63,7 @@ def test_an_open_scale_cannot_be_fitted_on_labels_that_do_not_differ(mos: list[f
         ScoreScale("MOS", None, None, True, "MOS").quality_map(mos)
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.0, None), (None, 1.0), (1.0, 1.0), (9.0, 0.0), (0.0, float("inf"))]
-)
+@pytest.mark.parametrize(("low", "high"), [(0.0, None), (None, 1.0), (1.0, 1.0), (9.0, 0.0), (0.0, float("inf"))])
 def test_half_open_and_reversed_ranges_are_refused(low: float | None, high: float | None) -> None:
     with pytest.raises(DatasetError):
         ScoreScale("MOS", low, high, True, "MOS")
@@ -79,7 +77,5 @@ def test_nan_stays_nan_and_deviations_are_never_negative() -> None:
 
 def test_labels_outside_a_declared_range_are_told_from_rounding() -> None:
     scale = closed(0, 1)
-    assert scale.outside([0.0, 1.0, 1.0 + 1e-9, 1.01, -0.01, np.nan]).tolist() == [False] * 3 + [True] * 2 + [
-        False
-    ]
+    assert scale.outside([0.0, 1.0, 1.0 + 1e-9, 1.01, -0.01, np.nan]).tolist() == [False] * 3 + [True] * 2 + [False]
     assert not ScoreScale("ELO", None, None, True, "Elo").outside([1e9]).any()

@@ -57,9 +57,7 @@ def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def encoded(dataset: str = "biq2021", **settings: object) -> object:
-    return harness.precompute(
-        dataset=dataset, encoder=ENCODER, features=["stage.6:map", "stage.*:moments"], **settings
-    )
+    return harness.precompute(dataset=dataset, encoder=ENCODER, features=["stage.6:map", "stage.*:moments"], **settings)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +82,7 @@ def test_the_second_precompute_encodes_nothing(here: Path) -> None:
 def test_every_head_goes_from_store_to_report(here: Path, variant: str) -> None:
     quick = [] if variant == "ridge" else ["epochs=2"]
     features = ["stage.6:map"] if variant in ("fft", "spatial", "sam-iqa") else None
-    runs = harness.train_head(
-        variant=variant, dataset="biq2021", features=features, set=quick, split="random:2"
-    )
+    runs = harness.train_head(variant=variant, dataset="biq2021", features=features, set=quick, split="random:2")
     assert len(runs) == 2
     assert all(run.n > 0 and "SUBSET" in run.stamps for run in runs)
     away = harness.evaluate(runs, on="livec")
@@ -113,9 +109,7 @@ def test_the_official_split_is_the_default_and_its_missing_rows_are_counted(here
 
 
 @pytest.mark.usefixtures("stores")
-def test_changing_test_labels_changes_no_prediction_and_no_choice(
-    here: Path, data_root: Path, tmp_path: Path
-) -> None:
+def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, data_root: Path, tmp_path: Path) -> None:
     """The trap: a choice (epoch, regulariser) that peeks at test rows."""
     labels = tmp_path / "labels"
     shutil.copytree(data_root / "labels/biq2021", labels)

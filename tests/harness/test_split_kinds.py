@@ -93,8 +93,7 @@ def test_a_split_of_the_images_that_are_here_is_the_whole_split_without_the_othe
 
 def lab() -> list[tuple[str, str, str, bool]]:
     return [
-        (f"ss{i % 3:02} ({i}).jpg", f"g{i // 4}", "test" if i // 4 % 5 == 0 else "train", i % 7 > 0)
-        for i in range(400)
+        (f"ss{i % 3:02} ({i}).jpg", f"g{i // 4}", "test" if i // 4 % 5 == 0 else "train", i % 7 > 0) for i in range(400)
     ]
 
 
@@ -130,11 +129,7 @@ def test_a_process_with_another_string_hash_makes_the_same_splits() -> None:
 
 def test_splits_are_the_same_today_and_on_every_machine() -> None:
     """Constants: a change here moves every split that was ever made."""
-    names = [
-        split.fingerprint[:12]
-        for text in ("official", "random:2")
-        for split in parse_split(text, dataset(lab()))
-    ]
+    names = [split.fingerprint[:12] for text in ("official", "random:2") for split in parse_split(text, dataset(lab()))]
     assert names == ["d888f442454b", "dc56361f5cb7", "0d62dedaa782"]
 
 
@@ -143,9 +138,7 @@ def test_a_carved_validation_part_is_a_fifth_of_train_by_the_documented_rule() -
     split = official(data, seed=2)
     assert len(split.test) == 1000
     assert len(split.valid) / 4000 == pytest.approx(0.2, abs=0.02)
-    assert set(split.valid) == {
-        f"{i}.png" for i in range(5000) if i % 5 and fraction(f"2:valid:{i}.png") < 0.2
-    }
+    assert set(split.valid) == {f"{i}.png" for i in range(5000) if i % 5 and fraction(f"2:valid:{i}.png") < 0.2}
     assert "no validation part" in split.note
     assert "20%" in split.note
 
@@ -206,9 +199,7 @@ def test_leave_one_out_of_two_groups_has_no_validation_part_and_of_one_or_many_i
         leave_one_out(dataset([(f"{i}", f"{i}", "", True) for i in range(101)]))
 
 
-@pytest.mark.parametrize(
-    "text", ["offical", "random:0", "random:-1", "random:x", "official:2", "leave-one-out:a", ""]
-)
+@pytest.mark.parametrize("text", ["offical", "random:0", "random:-1", "random:x", "official:2", "leave-one-out:a", ""])
 def test_an_unknown_split_lists_the_kinds_and_is_a_usage_error(text: str) -> None:
     with pytest.raises(SplitUsageError, match="official, random:K") as caught:
         parse_split(text, dataset(lab()))

@@ -28,9 +28,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(root: Path) -> dict[str, str]:
-    return {
-        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()
-    }
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def test_the_two_sets_share_no_photograph_no_family_and_no_file(made: dict[str, Dataset]) -> None:
@@ -100,9 +98,7 @@ def test_an_interrupted_set_is_finished_and_labels_come_last(quick: Path, tmp_pa
     assert contents(tmp_path) == contents(quick)
 
 
-def test_a_quick_set_is_a_part_of_the_whole_and_stamped_a_subset(
-    quick: Path, made: dict[str, Dataset]
-) -> None:
+def test_a_quick_set_is_a_part_of_the_whole_and_stamped_a_subset(quick: Path, made: dict[str, Dataset]) -> None:
     data, whole = open_dataset("synthetic", quick), made["synthetic"]
     assert data.subset
     assert data.manifest["group"].nunique() == 4

@@ -88,7 +88,5 @@ def test_a_plan_that_cannot_be_fitted_is_refused(
 
 
 def test_progress_says_what_there_is_to_say() -> None:
-    assert (
-        Progress("fft", 1, 10, 7, 20, 0.3121, 0.7812).text == "fit 2/10, epoch 7/20, loss 0.312, valid 0.781"
-    )
+    assert Progress("fft", 1, 10, 7, 20, 0.3121, 0.7812).text == "fit 2/10, epoch 7/20, loss 0.312, valid 0.781"
     assert Progress("ridge", 0, 1, 1, 1, None, None).text == ""

@@ -18,12 +18,8 @@ NONE = np.arange(0)
 
 def problem(n: int, d: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
-    x = (random.standard_normal((n, d)) * random.uniform(0.1, 30, d) + random.uniform(-50, 50, d)).astype(
-        np.float32
-    )
-    y = (x - x.mean(0)) / x.std(0) @ random.standard_normal(d) / np.sqrt(d) + noise * random.standard_normal(
-        n
-    )
+    x = (random.standard_normal((n, d)) * random.uniform(0.1, 30, d) + random.uniform(-50, 50, d)).astype(np.float32)
+    y = (x - x.mean(0)) / x.std(0) @ random.standard_normal(d) / np.sqrt(d) + noise * random.standard_normal(n)
     return x, y
 
 
@@ -94,9 +90,7 @@ def test_columns_that_do_not_vary_have_no_say(make_examples: Make, n: int) -> No
     head = RidgeHead().fit(rows, FitPlan(np.arange(n), NONE))
     away = x.copy()
     away[:, 3:5] += 1e4
-    np.testing.assert_allclose(
-        head.predict(make_examples(y, {"a:moments": away})), head.predict(rows), rtol=1e-9
-    )
+    np.testing.assert_allclose(head.predict(make_examples(y, {"a:moments": away})), head.predict(rows), rtol=1e-9)
     assert head.parameters() == 28 + 1
 
 

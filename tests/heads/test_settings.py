@@ -20,9 +20,7 @@ def test_text_becomes_the_type_of_the_field() -> None:
 
 def test_equal_numbers_give_equal_bytes() -> None:
     """`1` and `1.0` would otherwise be two identities of one run."""
-    texts = {
-        msgspec.json.encode(parse_settings(RidgeSettings, {"alpha_low": v})) for v in (2, 2.0, "2", "2.0")
-    }
+    texts = {msgspec.json.encode(parse_settings(RidgeSettings, {"alpha_low": v})) for v in (2, 2.0, "2", "2.0")}
     assert len(texts) == 1
 
 

@@ -120,9 +120,7 @@ def test_a_batch_may_hold_one_row_or_equal_labels(rows: Examples, make_examples:
     assert np.isfinite(FftHead(SMALL).fit(odd, FitPlan(np.arange(40), NONE)).predict(odd)).all()
 
 
-def test_a_loss_that_is_no_number_ends_the_fit_with_advice(
-    rows: Examples, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loss_that_is_no_number_ends_the_fit_with_advice(rows: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "quality_loss", lambda p, t, w: p.sum() * float("nan"))
     with pytest.raises(
         FitError, match=r"finite loss, found nan in epoch 1. Lower the learning rate: --set learning_rate="
@@ -216,9 +214,7 @@ def test_the_descent_is_torchs_adamw_with_clipped_gradients() -> None:
     theirs = copy.deepcopy(ours)
     matrices = [p for p in theirs.parameters() if p.ndim > 1]
     vectors = [p for p in theirs.parameters() if p.ndim == 1]
-    reference = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0}]
-    )
+    reference = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0}])
     descent = AdamW(ours.parameters(), 0.3, longest=0.5)
     for step in range(20):
         x = torch.randn(16, 6)
