@@ -151,7 +151,7 @@ def _spread_lists(words: Sequence[str]) -> list[str]:
 def _usage_code(error: Exception) -> int | None:
     """Prints what the parser says of a wrong command line; None if the error is not the parser's.
 
-    The parser's exceptions are known by what they can do: typer brings its own copy of click since 0.20, and used the
+    The parser's exceptions are known by what they can do: typer brings its own copy of click, and used the
     installed one before.
     """
     if isinstance(error, typer.Exit):

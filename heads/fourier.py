@@ -53,10 +53,10 @@ class FourierUnit(nn.Module):
         """(g, C, h, w) float32 -> (g, C, h, w)."""
         height, width = x.shape[-2:]
         z = torch.fft.rfft2(x - x.mean(dim=(2, 3), keepdim=True), norm="ortho")
-        parts = torch.view_as_real(z).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        parts = torch.stack([z.real, z.imag], dim=2).flatten(1, 2)
         parts = self.mix(parts) + self.place(frequencies(height, width, x.device)[None])
-        parts = F.relu(self.norm(parts)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2)
-        return torch.fft.irfft2(torch.view_as_complex(parts.contiguous()), s=(height, width), norm="ortho")
+        parts = F.relu(self.norm(parts)).unflatten(1, (-1, 2))
+        return torch.fft.irfft2(torch.complex(parts[:, :, 0], parts[:, :, 1]), s=(height, width), norm="ortho")
 
 
 class SpectralBranch(nn.Module):

@@ -152,7 +152,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise SplitError(
                 f"Expected a split in {path}, found nothing to read ({error.strerror}). {remedy}"
             ) from error
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, msgspec.ValidationError) as error:
             raise SplitError(f"Expected a split in {path}, found something else: {error}. {remedy}") from error
         if not hmac.compare_digest(str(stated), split.fingerprint):
             raise SplitError(f"Expected the content that the fingerprint of {path} states, found another. {remedy}")

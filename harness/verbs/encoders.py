@@ -37,7 +37,8 @@ class EncoderTable(list[EncoderRow]):
         for heading in ("name", "title", "taps", "output", "view", "GFLOP/image", "weights", "licence"):
             table.add_column(heading, justify="right" if heading in ("taps", "GFLOP/image") else "left")
         for r in self:
-            table.add_row(r.name, r.title, str(r.taps), r.output, r.view, f"{r.gflop:,.1f}", r.weights, r.licence)
+            known = (str(r.taps), r.output, r.view, f"{r.gflop:,.1f}") if r.taps else ("the graph's", "", r.view, "-")
+            table.add_row(r.name, r.title, *known, r.weights, r.licence)
         return table
 
 
@@ -70,15 +71,9 @@ def info(name: Annotated[str, typer.Argument(help="A name of `harness encoders l
     """
     from harness.registry import encoders
 
-    facts = msgspec.to_builtins(encoders().get(name).spec)
-    facts["taps"] = {
-        tap["name"]: f"{tap['channels']} channels, stride {tap['stride']}" for tap in map(_tap, facts["taps"])
-    }
-    return Facts(name, facts)
-
-
-def _tap(tap: object) -> dict[str, object]:
-    return tap if isinstance(tap, dict) else dict(zip(("name", "channels", "stride"), tap, strict=True))  # type: ignore[arg-type]
+    spec = encoders().get(name).spec
+    taps = {tap.name: f"{tap.channels} channels, stride {tap.stride}" for tap in spec.taps}
+    return Facts(name, {**msgspec.to_builtins(spec), "taps": taps or "every output of the graph that has four axes"})
 
 
 class Fetched(msgspec.Struct, frozen=True):

@@ -40,12 +40,10 @@ class Run(msgspec.Struct, frozen=True):
 class Runs(list[Run]):
     """Runs that draw themselves; hand them to `evaluate` and `report`."""
 
-    note: str = ""
-
     def __rich__(self) -> RenderableType:
         from rich.table import Table
 
-        table = Table(box=None, header_style="bold", caption=self.note or None, caption_justify="left")
+        table = Table(box=None, header_style="bold")
         for heading in (
             "run",
             "head",
@@ -123,9 +121,7 @@ def train_head(
     folders = fit_runs(
         data, opened, opened.select(names), head, chosen, seed, runs or config.path("runs", "runs"), call
     )
-    result = Runs(read_run(folder) for folder in folders)
-    result.note = note
-    return result
+    return Runs(read_run(folder) for folder in folders)
 
 
 def read_run(folder: Path) -> Run:
