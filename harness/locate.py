@@ -15,6 +15,7 @@ from harness.errors import NotFoundError, UsageError, suggest
 if TYPE_CHECKING:
     from cache.encoders.base import EncoderSpec
     from cache.store import FeatureStore
+    from harness.datasets.dataset import Dataset
 
 
 def dataset_root(name: str, typed: Path | None, config: Config) -> Path | None:
@@ -71,6 +72,24 @@ def labels_folder(name: str, typed: Path | None, config: Config) -> Path | None:
             f"{name}: expected its label files at {typed}, found no such folder or file. Correct --labels."
         )
     return typed
+
+
+def labelled(name: str, root: Path | None, labels: Path | None, config: Config, stores: Path) -> Dataset:
+    """A dataset's labels: read afresh where its folder is known, else as `precompute` saw them (beside its stores).
+
+    Raises:
+        NotFoundError: neither is there.
+    """
+    from harness.datasets import saved
+    from harness.datasets.dataset import open_dataset
+
+    beside = labels_folder(name, labels, config)
+    folder = dataset_root(name, root, config)
+    if folder is None and beside is None and (stores / name / saved.MANIFEST).is_file():
+        return saved.load(stores / name)
+    if beside is None:
+        folder = needed_root(name, root, config)
+    return open_dataset(name, folder, beside)
 
 
 def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path | None:

@@ -9,35 +9,90 @@ here, so that a subset is split as the whole is, and an image never changes side
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.splits.errors import SplitError, SplitUsageError
 from harness.splits.split import PARTS, Split
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.datasets.dataset import Dataset
 
 RATIOS = (0.7, 0.1, 0.2)
 VALID_SHARE = 0.2
 MOST_LEFT_OUT = 100
+STRATUM = 10
 
 
 def parse_split(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
-    """The splits that a text names: `official`, `random` or `random:K`, `leave-one-out`.
+    """The splits that a text names, with the images that are here; see `whole_splits`.
+
+    Raises:
+        SplitError: no image of train or of test is here; else as `whole_splits`.
+    """
+    return [here(split, dataset) for split in whole_splits(text, dataset, seed)]
+
+
+def whole_splits(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
+    """The splits that a text names: `official`, `random:K`, `stratified:K`, `leave-one-out`, or a split file.
+
+    They are made of all labelled images, here or not: what is attached to a paper.
 
     Raises:
         SplitUsageError: no such kind, or a K that is no positive number.
-        SplitError: this dataset cannot be split so.
+        SplitError: this dataset cannot be split so, or a file that cannot be trusted or is of another dataset.
     """
+    if text.endswith(".json"):
+        return [of_file(Path(text), dataset)]
     kind, _, count = text.partition(":")
     if kind == "official" and not count:
         return [official(dataset, seed)]
     if kind == "leave-one-out" and not count:
         return leave_one_out(dataset, seed)
-    if kind == "random" and ((count.isdecimal() and int(count) > 0) or not count):
-        return random(dataset, int(count or 1), seed)
-    raise SplitUsageError(f"Unknown split {text!r}. Expected official, random:K (K repetitions), or leave-one-out.")
+    if kind in ("random", "stratified") and ((count.isdecimal() and int(count) > 0) or not count):
+        return (random if kind == "random" else stratified)(dataset, int(count or 1), seed)
+    raise SplitUsageError(
+        f"Unknown split {text!r}. Expected official, random:K (K of them), stratified:K, leave-one-out, or FILE.json."
+    )
+
+
+def of_file(path: Path, dataset: Dataset) -> Split:
+    """A split file of this dataset.
+
+    Raises:
+        SplitError: damaged, of another dataset, or with ids that this dataset does not have.
+    """
+    split = Split.load(path)
+    if split.dataset != dataset.name:
+        raise SplitError(f"{path}: expected a split of {dataset.name}, found one of {split.dataset}. Use that dataset.")
+    strangers = sorted(set(split.ids) - set(dataset.manifest["id"]))
+    if strangers:
+        raise SplitError(
+            f"{path}: expected ids of {dataset.name}, found {len(strangers)} that it does not have, such as "
+            f"{strangers[0]!r}. Was the split made from other label files?"
+        )
+    return split
+
+
+def here(whole: Split, dataset: Dataset) -> Split:
+    """The split with the images that are here.
+
+    Raises:
+        SplitError: none of train or of test is.
+    """
+    split = whole.restrict(dataset.usable["id"])
+    empty = [part for part in ("train", "test") if not split.part(part)]
+    if empty:
+        raise SplitError(
+            f"{dataset.name}, split {whole.name}: expected images in {' and '.join(empty)}, found none of "
+            f"{', '.join(str(len(whole.part(part))) for part in empty)} here. Get more of the images, "
+            "or use another split."
+        )
+    return split
 
 
 def official(dataset: Dataset, seed: int = 0) -> Split:
@@ -57,7 +112,7 @@ def official(dataset: Dataset, seed: int = 0) -> Split:
     if not ids["train"] or not ids["test"]:
         raise SplitError(
             f"{dataset.name}: expected a published split, found none. Use --split random:10"
-            + (" or --split leave-one-out." if len(_members(dataset)) <= MOST_LEFT_OUT else ".")
+            + (" or --split leave-one-out." if len(_members(dataset.usable)) <= MOST_LEFT_OUT else ".")
         )
     notes = ["the published split"]
     if not ids["valid"]:
@@ -84,9 +139,8 @@ def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[flo
         SplitUsageError: ratios that are not shares.
         SplitError: fewer than two groups, or a part of which no image is here.
     """
-    if len(ratios) != 3 or abs(sum(ratios) - 1) > 1e-9 or min(ratios) < 0 or ratios[0] == 0 or ratios[2] == 0:
-        raise SplitUsageError(f"Expected shares of train, valid and test that add up to 1, found {tuple(ratios)}.")
-    members = _members(dataset)
+    _check_ratios(ratios)
+    members = _members(dataset.labelled)
     if len(members) < 2:
         raise SplitError(
             f"{dataset.name}: expected two groups at least, found {len(members)}. A split needs more images."
@@ -99,9 +153,44 @@ def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[flo
         wanted = ratios[1] * total if len(rest) > 1 else 0.0
         valid, train = _first(rest, members, wanted, keep=1) if wanted else ([], rest)
         ids = {part: _ids(members, chosen) for part, chosen in zip(PARTS, (train, valid, test), strict=True)}
-        shares = "/".join(f"{ratio:.0%}"[:-1] for ratio in ratios)
-        note = f"random {shares} train/valid/test by sha256 of the group names"
+        note = f"random {_shares(ratios)} train/valid/test by sha256 of the group names"
         made.append(_made(dataset, "random", f"random:{number}", number, tuple(map(float, ratios)), ids, note))
+    return made
+
+
+def stratified(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[float] = RATIOS) -> list[Split]:
+    """`count` splits with alike label distributions; they *read the labels*, test labels among them, and say so.
+
+    Groups stand in the order of their mean label and are cut into strata of ten; inside a stratum sha256 decides, as in
+    `random`. Groups stay whole.
+
+    Raises:
+        SplitUsageError: as `random`.
+        SplitError: fewer than ten groups.
+    """
+    _check_ratios(ratios)
+    members = _members(dataset.labelled)
+    if len(members) < STRATUM:
+        raise SplitError(
+            f"{dataset.name}: stratified needs {STRATUM} groups or more, found {len(members)}. Use --split random:10."
+        )
+    rows = dataset.labelled
+    labels = dict(zip(rows["id"], rows["mos"], strict=True))
+    # fsum, as the sum of a group's labels must not depend on the order of rows.
+    means = {group: math.fsum(labels[name] for name in ids) / len(ids) for group, ids in members.items()}
+    made: list[Split] = []
+    for number in range(seed, seed + count):
+        ordered = sorted(members, key=lambda group: (means[group], group))
+        ids: dict[str, list[str]] = {part: [] for part in PARTS}
+        for start in range(0, len(ordered), STRATUM):
+            stratum = _hashed(ordered[start : start + STRATUM], number)
+            test = round(ratios[2] * len(stratum))
+            valid = round(ratios[1] * len(stratum))
+            ids["test"] += _ids(members, stratum[:test])
+            ids["valid"] += _ids(members, stratum[test : test + valid])
+            ids["train"] += _ids(members, stratum[test + valid :])
+        note = f"stratified {_shares(ratios)} train/valid/test; reads the labels, test labels among them"
+        made.append(_made(dataset, "stratified", f"stratified:{number}", number, tuple(map(float, ratios)), ids, note))
     return made
 
 
@@ -114,7 +203,7 @@ def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
     Raises:
         SplitError: one group only, or more than 100.
     """
-    members = _members(dataset, here=True)
+    members = _members(dataset.usable)
     if not 2 <= len(members) <= MOST_LEFT_OUT:
         raise SplitError(
             f"{dataset.name}: leave-one-out expects 2 to {MOST_LEFT_OUT} groups, found {len(members)}. "
@@ -131,6 +220,15 @@ def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
     return sorted(made, key=lambda split: split.name)
 
 
+def _check_ratios(ratios: Sequence[float]) -> None:
+    if len(ratios) != 3 or abs(sum(ratios) - 1) > 1e-9 or min(ratios) < 0 or ratios[0] == 0 or ratios[2] == 0:
+        raise SplitUsageError(f"Expected shares of train, valid and test that add up to 1, found {tuple(ratios)}.")
+
+
+def _shares(ratios: Sequence[float]) -> str:
+    return "/".join(f"{ratio:.0%}"[:-1] for ratio in ratios)
+
+
 def fraction(text: str) -> float:
     """A text -> a number in [0, 1), evenly spread: the first eight bytes of its sha256, big-endian, over
     2^64.
@@ -138,8 +236,7 @@ def fraction(text: str) -> float:
     return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) * 2.0**-53
 
 
-def _members(dataset: Dataset, here: bool = False) -> dict[str, list[str]]:
-    rows = dataset.usable if here else dataset.labelled
+def _members(rows: pd.DataFrame) -> dict[str, list[str]]:
     members: dict[str, list[str]] = {}
     for name, group in zip(rows["id"], rows["group"], strict=True):
         members.setdefault(str(group), []).append(str(name))
@@ -179,7 +276,7 @@ def _made(
     ids: Mapping[str, list[str]],
     note: str,
 ) -> Split:
-    whole = Split(
+    return Split(
         kind=kind,
         name=name,
         dataset=dataset.name,
@@ -191,12 +288,3 @@ def _made(
         valid=tuple(sorted(ids["valid"])),
         test=tuple(sorted(ids["test"])),
     )
-    split = whole.restrict(dataset.usable["id"])
-    empty = [part for part in ("train", "test") if not split.part(part)]
-    if empty:
-        raise SplitError(
-            f"{dataset.name}, split {name}: expected images in {' and '.join(empty)}, found none of "
-            f"{', '.join(str(len(whole.part(part))) for part in empty)} here. Get more of the images, "
-            "or use another split."
-        )
-    return split

@@ -22,6 +22,10 @@ VERBS = {
     "datasets ls": "harness.verbs.datasets:ls",
     "datasets info": "harness.verbs.datasets:info",
     "datasets verify": "harness.verbs.datasets:verify",
+    "splits ls": "harness.verbs.splits:ls",
+    "splits make": "harness.verbs.splits:make",
+    "splits show": "harness.verbs.splits:show",
+    "splits check": "harness.verbs.splits:check",
     "encoders ls": "harness.verbs.encoders:ls",
     "encoders info": "harness.verbs.encoders:info",
     "encoders fetch": "harness.verbs.encoders:fetch",
@@ -34,6 +38,7 @@ VERBS = {
 
 GROUPS = {
     "datasets": "What image-quality datasets there are, what is known of each, and whether yours is whole.",
+    "splits": "Which images train, which choose, which are tested: lists of ids that cannot leak.",
     "encoders": "Frozen encoders: what they cost, where their weights come from, which taps they have.",
     "heads": "The small trainable things that turn features into a quality score.",
     "stores": "Feature stores: what is in them, and whether every byte is what it was.",

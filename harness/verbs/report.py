@@ -55,9 +55,10 @@ def report(
     """
     from harness.config import current
     from harness.locate import run_folder
+    from harness.stamps import MEANING
     from reports.page import build
 
     config, _ = current()
     folders = list(dict.fromkeys(run_folder(run, config).resolve() for run in runs))
-    made = build(folders, out, title=title)
+    made = build(folders, out, title=title, meanings=MEANING)
     return Report(html=str(made.html), markdown=str(made.markdown), csv=[str(p) for p in made.csvs], rows=made.rows)

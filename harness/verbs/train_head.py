@@ -91,7 +91,7 @@ def train_head(
     split: Annotated[
         str | None,
         typer.Option(
-            help="official, random:10, random:3, leave-one-out (default: official where there is one, else random:1)."
+            help="official, random:10, stratified:10, leave-one-out or a split file (default: official, else random:1)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,
@@ -154,17 +154,12 @@ def open_data(
     `precompute` saw them."""
     from harness import locate
     from harness.config import current
-    from harness.datasets import saved
-    from harness.datasets.dataset import open_dataset
 
     config, _ = current()
     if dataset is None and len(config.datasets) == 1:
         dataset = next(iter(config.datasets))
     opened = locate.find_store(store or config.path("stores", "stores"), dataset, encoder)
-    folder = locate.dataset_root(opened.dataset, root, config)
-    if folder is None:
-        return opened, saved.load(opened.path.parent)
-    return opened, open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, labels, config))
+    return opened, locate.labelled(opened.dataset, root, labels, config, opened.path.parents[1])
 
 
 def make_head(

@@ -19,7 +19,7 @@ from harness.datasets.folder import SPEC
 from harness.datasets.manifest import conform
 from harness.splits import leakage
 from harness.splits.errors import SplitError, SplitUsageError
-from harness.splits.kinds import fraction, leave_one_out, official, parse_split, random
+from harness.splits.kinds import fraction, leave_one_out, official, parse_split, random, stratified
 
 
 def dataset(rows: list[tuple[str, str, str, bool]]) -> Dataset:
@@ -56,7 +56,7 @@ def attempt(make: object) -> object:
 @settings(max_examples=20)
 @given(rows=many(), seed=st.integers(0, 3))
 def test_no_split_depends_on_the_order_of_rows(rows: list[tuple[str, str, str, bool]], seed: int) -> None:
-    for text in ("official", "random:3", "leave-one-out"):
+    for text in ("official", "random:3", "stratified:2", "leave-one-out"):
         assert attempt(lambda text=text: parse_split(text, dataset(rows), seed)) == attempt(
             lambda text=text: parse_split(text, dataset(sorted(rows)), seed)
         )
@@ -67,6 +67,7 @@ def test_no_split_depends_on_the_order_of_rows(rows: list[tuple[str, str, str, b
 def test_groups_never_cross_and_parts_never_share(rows: list[tuple[str, str, str, bool]], seed: int) -> None:
     data = dataset([(name, group, part, True) for name, group, part, _ in rows])
     made = [*random(data, 3, seed), *leave_one_out(data, seed)]
+    made += stratified(data, 1, seed) if len({group for _, group, _, _ in rows}) >= 10 else []
     made += [one for one in [attempt(lambda: official(data, seed))] if not isinstance(one, str)]  # type: ignore[list-item]
     for split in made:
         assert leakage.check(split, data.manifest) == []
@@ -80,10 +81,10 @@ def test_a_split_of_the_images_that_are_here_is_the_whole_split_without_the_othe
 ) -> None:
     here = [name for name, _, _, present in rows if present]
     complete = dataset([(name, group, part, True) for name, group, part, _ in rows])
-    for make in (lambda d: official(d, seed), lambda d: random(d, 1, seed)[0]):
+    for text in ("official", "random"):
         whole, part = (
-            attempt(lambda make=make: make(complete)),
-            attempt(lambda make=make: make(dataset(rows))),
+            attempt(lambda text=text: parse_split(text, complete, seed)[0]),
+            attempt(lambda text=text: parse_split(text, dataset(rows), seed)[0]),
         )
         if not isinstance(whole, str) and not isinstance(part, str):
             left = whole.restrict(here)  # type: ignore[attr-defined]
@@ -102,7 +103,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from test_split_kinds import dataset, lab
 from harness.splits.kinds import parse_split
-for text in ("official", "random:4", "leave-one-out"):
+for text in ("official", "random:4", "stratified:2", "leave-one-out"):
     print([split.fingerprint for split in parse_split(text, dataset(lab()), 5)])
 """
 
@@ -113,7 +114,7 @@ def test_a_process_with_another_string_hash_makes_the_same_splits() -> None:
     """
     ours = "".join(
         f"{[split.fingerprint for split in parse_split(text, dataset(lab()), 5)]}\n"
-        for text in ("official", "random:4", "leave-one-out")
+        for text in ("official", "random:4", "stratified:2", "leave-one-out")
     )
     here = Path(__file__).resolve()
     path = os.pathsep.join([str(here.parents[2]), *sys.path])
@@ -215,7 +216,7 @@ def test_ratios_that_are_no_shares_are_refused(ratios: tuple[float, ...]) -> Non
 def test_a_split_none_of_whose_test_images_is_here_is_refused() -> None:
     rows = [("a", "a", "train", True), ("b", "b", "test", False), ("c", "c", "train", True)]
     with pytest.raises(SplitError, match="expected images in test"):
-        official(dataset(rows))
+        parse_split("official", dataset(rows))
 
 
 def test_nan_labels_and_references_are_in_no_part() -> None:

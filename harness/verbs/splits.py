@@ -1,0 +1,168 @@
+"""`harness splits ls | make | show | check`: which images train, which choose, which are tested, as files to attach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import typer
+
+from harness.verbs.datasets import Facts
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from harness.datasets.dataset import Dataset
+    from harness.splits.split import Split
+
+DATASET = Annotated[str, typer.Option(help="A name of `harness datasets ls`.")]
+ROOT = Annotated[Path | None, typer.Option(help="The dataset's folder (default: harness.toml, $IQA_DATA/NAME).")]
+LABELS = Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere; they are enough.")]
+FILE = Annotated[Path, typer.Argument(help="A split file.")]
+
+
+class SplitRow(msgspec.Struct, frozen=True):
+    """One kind of split that a dataset has."""
+
+    name: str
+    train: int
+    valid: int
+    test: int
+    groups: int
+    note: str
+
+
+class SplitTable(list[SplitRow]):
+    """Rows that draw themselves."""
+
+    def __rich__(self) -> RenderableType:
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold")
+        for heading in ("split", "train", "valid", "test", "groups", "how"):
+            table.add_column(heading, justify="left" if heading in ("split", "how") else "right", overflow="fold")
+        for r in self:
+            table.add_row(r.name, f"{r.train:,}", f"{r.valid:,}", f"{r.test:,}", f"{r.groups:,}", r.note)
+        return table
+
+
+def ls(dataset: DATASET, root: ROOT = None, labels: LABELS = None) -> SplitTable:
+    """Lists the kinds of split that a dataset has, with their sizes.
+
+    Examples:
+    harness splits ls --dataset biq2021
+    """
+    from harness.splits.errors import SplitError
+    from harness.splits.kinds import whole_splits
+
+    data = _data(dataset, root, labels)
+    rows = SplitTable()
+    for kind in ("official", "random:1", "stratified:1", "leave-one-out"):
+        try:
+            split = whole_splits(kind, data)[0]
+        except SplitError:
+            continue
+        groups = len({*data.manifest.set_index("id").loc[list(split.ids), "group"]})
+        rows.append(SplitRow(kind.partition(":")[0], **split.counts, groups=groups, note=split.note))
+    return rows
+
+
+def make(
+    dataset: DATASET,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    kind: Annotated[
+        Literal["official", "random", "stratified"], typer.Option(help="stratified reads the labels and says so.")
+    ] = "random",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same split on every machine.")] = 0,
+    root: ROOT = None,
+    labels: LABELS = None,
+) -> Facts:
+    """Makes a split of all labelled images, here or not, and writes it as a file to attach to a paper.
+
+    It is small, readable, and checks itself; `train-head --split FILE` uses it.
+
+    Examples:
+    harness splits make --dataset biq2021 --kind random --seed 3 --out splits/biq2021-3.json
+    """
+    from harness.splits.kinds import whole_splits
+
+    split = whole_splits(kind, _data(dataset, root, labels), seed)[0]
+    split.save(out)
+    return _facts(out, split)
+
+
+def show(file: FILE) -> Facts:
+    """Prints what a split file says, once its fingerprint is found to be that of its content.
+
+    Examples:
+    harness splits show splits/biq2021-3.json
+    """
+    from harness.splits.split import Split
+
+    return _facts(file, Split.load(file))
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What `splits check` found."""
+
+    file: str
+    fingerprint: str
+    counts: dict[str, int]
+    missing: int
+    leaks: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where parts share something."""
+        return 3 if self.leaks else 0
+
+    def __rich__(self) -> str:
+        sizes = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
+        here = f"; {self.missing:,} of these images are not here" if self.missing else ""
+        head = f"{self.file}: {sizes}{here}; fingerprint {self.fingerprint[:12]}"
+        found = [f"  leak: {leak}" for leak in self.leaks] or ["  its parts share no image, no group and no file"]
+        return "\n".join([head, *found])
+
+
+def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None) -> Checked:
+    """Checks a split file against a dataset: fingerprint, ids, and that its parts share no image, group or file.
+
+    Files are compared where the images are here. Ends with exit code 3 if anything is shared.
+
+    Examples:
+    harness splits check splits/biq2021-3.json --dataset biq2021
+    """
+    from harness import console
+    from harness.splits import kinds, leakage
+
+    data = _data(dataset, root, labels)
+    whole = kinds.of_file(file, data)
+    present = set(data.usable["id"])
+    asked = [name for name in whole.ids if name in present]
+    if data.root is not None:
+        with console.progress("read", len(asked), "file") as bar:
+            data = data.filled(ids=asked, progress=bar.advance)
+    leaks = [str(leak) for leak in leakage.check(whole, data.manifest)]
+    return Checked(str(file), whole.fingerprint, whole.counts, len(whole.ids) - len(asked), leaks)
+
+
+def _data(dataset: str, root: Path | None, labels: Path | None) -> Dataset:
+    from harness import config, locate
+
+    settings = config.load()
+    return locate.labelled(dataset, root, labels, settings, settings.path("stores", "stores"))
+
+
+def _facts(file: Path, split: Split) -> Facts:
+    facts: dict[str, object] = {
+        "file": str(file),
+        "fingerprint": split.fingerprint,
+        "dataset": split.dataset,
+        "name": split.name,
+        "seed": split.seed,
+        "group rule": split.group_rule,
+        "rows": ", ".join(f"{count:,} {part}" for part, count in split.counts.items()),
+        "how": split.note,
+    }
+    return Facts(f"split {split.name} of {split.dataset}", facts)
