@@ -137,7 +137,10 @@ def verb[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         config = load()
-        given = signature.bind_partial(*args, **kwargs).arguments
+        given = {
+            key: _shaped(signature.parameters[key], value, Config())
+            for key, value in signature.bind_partial(*args, **kwargs).arguments.items()
+        }
         filed = {
             key: _shaped(signature.parameters[key], value, config) for key, value in config.verbs.get(name, {}).items()
         }
@@ -164,9 +167,10 @@ def current() -> tuple[Config, Call]:
 
 
 def _shaped(parameter: inspect.Parameter, value: Any, config: Config) -> Any:
+    """A value as the verb wants it: text where a path is meant, one thing where several may stand."""
     annotation = str(parameter.annotation)
     if "list[" in annotation:
-        return cast("list[Any]", value) if isinstance(value, list) else [value]
+        return cast("list[Any]", [value] if value is not None and not isinstance(value, list | tuple) else value)
     return config.resolve(value) if "Path" in annotation and isinstance(value, str) else value
 
 

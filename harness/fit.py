@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import console, evaluation, examples, provenance
+from harness import console, evaluation, examples, runs
 from harness.errors import ProtocolError
 from harness.splits import leakage
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from cache.rows import Features
     from cache.store import FeatureStore
     from harness.config import Call
@@ -62,7 +57,7 @@ def fit_runs(
     todo = [split for split in splits if not (folder / ids[split.fingerprint] / "card.json").is_file()]
     if len(todo) < len(splits):
         console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
-    origin = provenance_of(call.command)
+    origin = runs.provenance_of(call.command)
     for quality_map, group in by_quality_map(data, todo):
         joined = examples.join(data, features, quality_map)
         plans = [make_plan(joined, split, seed) for split in group]
@@ -71,7 +66,7 @@ def fit_runs(
             fitted = head.fit_many(joined, plans, _score, progress=lambda event: bar.advance(note=event.text))
         seconds = (time.monotonic() - start) / max(len(plans), 1)
         for one, split, plan in zip(fitted, group, plans, strict=True):
-            rows = test_rows(split.name)
+            rows = runs.test_rows(split.name)
             rid = ids[split.fingerprint]
             run_stamps = evaluation.data_stamps(data, store)
             result, frame = evaluation.evaluate(
@@ -103,7 +98,7 @@ def fit_runs(
                 origin,
                 result,
             )
-            _write(folder / rid, card, one, result, frame)
+            runs.write(folder / rid, card, result, frame, one)
     return [folder / ids[split.fingerprint] for split in splits]
 
 
@@ -121,11 +116,6 @@ def check(data: Dataset, split: Split) -> None:
             f"{len(problems)}:\n{shown}\n"
             "Use another split, or correct the groups in the labels."
         )
-
-
-def test_rows(split: str) -> str:
-    """What a split's own test rows are called in an evaluation."""
-    return f"{split} test"
 
 
 def asked_test(data: Dataset, split: Split) -> list[str]:
@@ -174,7 +164,7 @@ def run_id(data: Dataset, features: Features, head: Head, split: Split, seed: in
     identity = {
         "labels": data.label_digest,
         "split": split.fingerprint,
-        "features": features.digest,
+        "features": [features.digest, features.contents],
         "head": [head.variant, head.revision, msgspec.to_builtins(head.settings)],
         "seed": seed,
     }
@@ -243,40 +233,3 @@ def _card(
         provenance=origin,
         config=msgspec.to_builtins(call),
     )
-
-
-def _write(place: Path, card: RunCard, head: Head, result: Any, frame: Any) -> None:
-    """Writes a run folder aside and moves it into place whole; `card.json` of a run means that all of it is there."""
-    from reports import card as cards
-
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    try:
-        head.save(aside / "head")
-        (aside / "history.json").write_text(json.dumps(head.history, indent=1), encoding="utf-8")
-        (aside / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(card.config), indent=1))
-        evaluation.write(aside / "evaluations", result, frame)
-        cards.save(card, aside / "card.json")
-        aside.chmod(0o755)
-        if place.exists():  # left by a run that was cut off: it has no card
-            shutil.rmtree(place)
-        aside.rename(place)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-
-
-def provenance_of(command: str) -> Provenance:
-    """Where a result of this process comes from."""
-    from reports.card import Provenance
-
-    device = "cuda" if "torch" in sys.modules and sys.modules["torch"].cuda.is_available() else "cpu"
-    return msgspec.convert(provenance.facts(command, device), Provenance)
-
-
-def test_predictions(folder: Path, run: RunCard) -> pd.DataFrame:
-    """A run's predictions on its own test rows."""
-    from reports import predictions
-
-    name = evaluation.folder_name(run.dataset, test_rows(run.split_name))
-    return predictions.read(folder / "evaluations" / name / "predictions.parquet")

@@ -1,4 +1,6 @@
-"""`harness datasets ls | info | verify`: what is known of each dataset, and whether the one on this disk is whole."""
+"""`harness datasets ls | info | verify | prepare`: what is known of each dataset, whether the one on this disk is
+whole, and how to get it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+NAME = Annotated[str, typer.Argument(help="A name of `harness datasets ls`.")]
+
 
 class DatasetRow(msgspec.Struct, frozen=True):
     """One line of `datasets ls`."""
@@ -22,8 +26,10 @@ class DatasetRow(msgspec.Struct, frozen=True):
     references: int
     label: str
     better: str
+    group: str
     official_split: str
     terms: str
+    tree_unverified: bool
 
 
 class DatasetTable(list[DatasetRow]):
@@ -32,19 +38,30 @@ class DatasetTable(list[DatasetRow]):
     def __rich__(self) -> RenderableType:
         from rich.table import Table
 
-        table = Table(box=None, header_style="bold")
-        for heading in ("name", "title", "year", "images", "label", "better", "official split"):
-            table.add_column(heading, justify="right" if heading in ("year", "images") else "left")
+        table = Table(
+            box=None,
+            header_style="bold",
+            caption="tree ?: no official file was at hand when its reader was written. `harness datasets info NAME` "
+            "tells each fact with its source, `prepare NAME` how to get it.",
+            caption_justify="left",
+        )
+        for heading, most in (("name", 16), ("title", 34), ("year", 4), ("images", 7), ("refs", 4), ("label", 30)):
+            right = "right" if heading in ("year", "images", "refs") else "left"
+            table.add_column(heading, justify=right, no_wrap=True, max_width=most)
+        table.add_column("better", no_wrap=True)
+        table.add_column("official split", no_wrap=True, max_width=34, overflow="ellipsis")
+        table.add_column("tree")
         for row in self:
-            images = f"{row.count:,}" if row.count else "yours"
             table.add_row(
                 row.name,
                 row.title,
                 str(row.year or ""),
-                images,
+                f"{row.count:,}" if row.count else "yours",
+                f"{row.references}" if row.references else "",
                 row.label,
-                row.better,
+                row.better if row.better == "higher" else "LOWER",
                 row.official_split or "-",
+                "?" if row.tree_unverified else "",
             )
         return table
 
@@ -73,8 +90,10 @@ def ls() -> DatasetTable:
                 references=spec.references,
                 label=f"{scale.name} {span}",
                 better="higher" if scale.higher_is_better else "lower",
+                group=spec.group_rule,
                 official_split=spec.official_split,
                 terms=spec.terms,
+                tree_unverified=spec.tree_unverified,
             )
         )
     return rows
@@ -99,23 +118,27 @@ class Facts(msgspec.Struct, frozen=True):
         return table
 
 
-def info(name: Annotated[str, typer.Argument(help="A name of `harness datasets ls`.")]) -> Facts:
+def info(name: NAME) -> object:
     """Prints what is known of a dataset, each fact with its source or "unverified", and how to obtain it.
 
     Examples:
     harness datasets info biq2021
     """
+    from harness.datasets.page import Info
     from harness.registry import datasets
 
-    return Facts(name, msgspec.to_builtins(datasets().get(name)))
+    return Info.of(datasets().get(name))
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help="A name of `harness datasets ls`.")],
+    name: NAME,
     root: Annotated[
         Path | None, typer.Option(help="The dataset's folder (default: harness.toml, $IQA_DATA/NAME).")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the sha256 of every image into this file (check: sha256sum -c FILE).")
+    ] = None,
 ) -> object:
     """Checks a dataset on this disk: counts, missing and undecodable images, duplicates, range and direction of labels.
 
@@ -123,6 +146,7 @@ def verify(
 
     Examples:
     harness datasets verify biq2021 --root iqa/biq2021
+    harness datasets verify biq2021 --root iqa/biq2021 --out biq2021.sha256
     """
     from cache.images import decode
     from harness import config, console, locate
@@ -133,4 +157,35 @@ def verify(
     folder = locate.needed_root(name, root, settings)
     dataset = open_dataset(name, folder, locate.labels_folder(name, labels, settings))
     with console.progress(f"verify {name}", dataset.present, "image") as bar:
-        return run(dataset, decode=decode, progress=bar.advance)
+        return run(dataset, decode=decode, progress=bar.advance, out=out)
+
+
+def prepare(
+    name: NAME,
+    to: Annotated[Path | None, typer.Option(help="Make it in this folder (the synthetic ones only).")] = None,
+) -> object:
+    """Prints how to obtain a dataset, under which terms, what its folder must look like and what to type then.
+
+    It makes the synthetic datasets (`--to DIR`) and fetches no other: their terms or their addresses do not allow it.
+
+    Examples:
+    harness datasets prepare koniq10k
+    harness datasets prepare synthetic --to iqa/synthetic
+    """
+    from harness import console
+    from harness.datasets.prepare import preparation
+    from harness.errors import UsageError
+    from harness.registry import datasets
+
+    spec = datasets().get(name)
+    if to is None:
+        return preparation(spec)
+    if not spec.fetchable:
+        raise UsageError(
+            f"{name} cannot be made or fetched here ({spec.terms}). "
+            f"`harness datasets prepare {name}` says how to get it."
+        )
+    from harness.datasets.synthetic import copies, generate
+
+    with console.progress(f"make {name}", sum(1 for _ in copies(name)), "image") as bar:
+        return preparation(spec, generate(name, to, bar.advance))

@@ -52,7 +52,7 @@ class Evaluations(list[Evaluated]):
 @verb
 def evaluate(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or run ids.")],
-    on: Annotated[str, typer.Option(help="Datasets to test on, with commas between.")],
+    on: Annotated[list[str], typer.Option(help="Datasets to test on, with commas between.")],
     store: Annotated[Path | None, typer.Option(help="The stores' folder (default: ./stores).")] = None,
     root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
@@ -75,7 +75,7 @@ def evaluate(
 
     config, call = current()
     folders = [run_folder(run, config) for run in runs]
-    names = [name.strip() for name in on.split(",") if name.strip()]
+    names = [name.strip() for some in on for name in some.split(",") if name.strip()]
     found = Evaluations()
     with console.progress("evaluate", len(folders) * len(names), "run") as bar:
         for name in names:
@@ -86,7 +86,8 @@ def evaluate(
 
 
 def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path | None, command: str) -> Evaluated:
-    from harness import evaluation, examples, fit, locate
+    from harness import evaluation, examples, locate, runs
+    from harness.datasets.scale import QualityMap
     from harness.errors import NotFoundError
     from harness.verbs.train_head import open_data
     from heads.checkpoint import load_head
@@ -97,17 +98,19 @@ def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path 
     _, data = open_data(name, opened.name.split("@")[0], opened.path, root, labels)
     head = load_head(folder / "head")
     features = select(opened, run, head)
-    if name == run.dataset:
-        ids = [str(i) for i in fit.test_predictions(folder, run)["id"]]
-        rows = fit.test_rows(run.split_name)
+    own = name == run.dataset
+    if own:
+        ids = [str(i) for i in runs.test_predictions(folder, run)["id"]]
+        rows = runs.test_rows(run.split_name)
     else:
         ids = data.judged
         rows = "all"
     if not ids:
         raise NotFoundError(f"{name}: no labelled rows to evaluate on. Check it: harness datasets verify {name}")
-    quality_map = data.quality_map(data.labelled["id"])
+    # On its own dataset a run keeps the map that it was trained with: an open scale's was fitted on its train rows.
+    quality_map = msgspec.convert(run.quality_map, QualityMap) if own else data.quality_map(data.labelled["id"])
     joined = examples.join(data, features, quality_map)
-    origin = fit.provenance_of(command)
+    origin = runs.provenance_of(command)
     card, predictions = evaluation.evaluate(
         run.id, head, data, opened, features, joined, ids, rows, quality_map, run.stamps, origin
     )

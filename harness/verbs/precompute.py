@@ -115,8 +115,8 @@ def precompute(
 
     config, _ = current()
     folder = locate.needed_root(dataset, root, config)
-    resolved, chosen_view = resolve_encoder(encoder, weights, view, device)
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
+    resolved, chosen_view = resolve_encoder(encoder, weights, view, device)
     wanted = wanted_features(resolved, features)
     stores = store or config.path("stores", "stores")
     opened = FeatureStore.create(

@@ -27,15 +27,20 @@ class Report(msgspec.Struct, frozen=True):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, header_style="bold")
+        table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
         columns = list(self.rows[0]) if self.rows else []
+        # What is the same in every row is said once, above: the table then fits where people read it.
+        same = [c for c in SAME if c in columns and len(self.rows) > 1 and len({row[c] for row in self.rows}) == 1]
+        columns = [column for column in columns if column not in same]
         for column in columns:
             table.add_column(column, justify="left" if column in LEFT else "right", overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(str(row[c])) for c in columns))
-        return Group(table, Text(f"\n{self.html}\n{self.markdown}\n" + "\n".join(self.csv)))
+        said = Text(", ".join(f"{column} {self.rows[0][column]}" for column in same) + "\n" if same else "")
+        return Group(said, table, Text(f"\n{self.html}\n{self.markdown}\n" + "\n".join(self.csv)))
 
 
+SAME = ("train", "encoder", "features", "split")  # stamps and numbers stand in every row
 LEFT = ("train", "test", "encoder", "features", "head", "split", "stamps")
 
 

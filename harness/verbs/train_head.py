@@ -126,11 +126,11 @@ def train_head(
 
 def read_run(folder: Path) -> Run:
     """A run as it stands on the disk, with its scores on its own test rows."""
-    from harness import evaluation, fit
+    from harness import evaluation, runs
     from reports import card as cards
 
     card = cards.load_run(folder / "card.json")
-    numbers = evaluation.summary(fit.test_predictions(folder, card))
+    numbers = evaluation.summary(runs.test_predictions(folder, card))
     return Run(
         id=card.id,
         folder=str(folder),

@@ -207,7 +207,7 @@ def test_no_store_says_how_to_make_one(type_: Callable[..., Outcome]) -> None:
     ("words", "meant"),
     [
         (["precompute", "--dataset", "spaqq"], "spaq"),
-        (["precompute", "--dataset", "spaq", "--encoder", "sam-vit-bb"], "sam-vit-b"),
+        (["precompute", "--dataset", "photos", "--encoder", "sam-vit-bb"], "sam-vit-b"),
         (["train-head", "--variant", "rigde"], "ridge"),
         (["datasets", "info", "livecc"], "livec"),
         (["encoders", "info", "sam-tin"], "sam-tiny"),
@@ -218,10 +218,10 @@ def test_an_unknown_name_gets_the_nearest_one(
 ) -> None:
     if words[0] in ("precompute", "train-head"):
         assert precompute(type_, photos).code == 0
-        words = [*words, "--root", str(photos)] if "spaqq" in words else words
+        words = [*words, "--root", str(photos)] if words[0] == "precompute" else words
     done = type_(*words)
     assert done.code in (2, 3)
-    assert f"did you mean '{meant}'" in done.err or "--root" in done.err
+    assert f"did you mean '{meant}'" in done.err
 
 
 @pytest.mark.parametrize(

@@ -87,3 +87,10 @@ def test_the_recorded_command_does_the_same_again() -> None:
     call = precompute(dataset="my set", features=["neck:map", "*:moments"])[4]
     assert call.command == "harness precompute --dataset 'my set' --features neck:map '*:moments'"
     assert call.settings["encoder"] == "sam-vit-b"
+
+
+def test_python_may_say_paths_as_text_and_one_thing_where_several_may_stand() -> None:
+    _, _, features, store, call = precompute(dataset="spaq", features="neck:map", store="stores")
+    assert features == ["neck:map"]
+    assert store == Path("stores")
+    assert call.settings["features"] == ["neck:map"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 import harness
 
@@ -172,3 +173,21 @@ def test_growth_encodes_nothing_twice(data_root: Path, tmp_path: Path) -> None:
     assert (table[place[names[0]]] == table[place[names[1]]]).all()
     unchanged = [place[name] for name in names[1:]]
     assert (table[unchanged] == before[unchanged]).all()
+
+
+def test_a_run_on_a_limited_store_is_not_taken_for_one_on_the_whole(data_root: Path, tmp_path: Path) -> None:
+    """The trap: same split, same settings, other rows encoded, and the old run is read again."""
+    root = tmp_path / "biq2021"
+    names = some_images(data_root / "images/biq2021", root / "Images", 24)
+    common = {"dataset": "biq2021", "root": root, "labels": data_root / "labels/biq2021"}
+    encode = {**common, "encoder": ENCODER, "features": ["stage.2:moments"]}
+    fit = {**common, "variant": "ridge", "split": "random:1"}
+    harness.precompute(**encode, limit=16)
+    limited = harness.train_head(**fit)[0]
+    harness.precompute(**encode)
+    whole = harness.train_head(**fit)[0]
+    assert whole.id != limited.id
+    assert harness.train_head(**fit)[0].id == whole.id
+    Image.open(root / "Images" / names[0]).rotate(90).save(root / "Images" / names[0])
+    harness.precompute(**encode)
+    assert harness.train_head(**fit)[0].id != whole.id
