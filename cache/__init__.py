@@ -1,7 +1,7 @@
 """cache: frozen encoders and the feature store. Knows images, never labels.
 
-This file owns the table of built-in encoders and imports nothing, so that a list of names costs nothing. A plugin package
-offers the same line as an entry point in the group `sam_iqa.encoders`.
+This file owns the table of built-in encoders and imports nothing, so that a list of names costs nothing. A plugin
+package offers the same line as an entry point in the group `sam_iqa.encoders`.
 """
 
 ENCODERS: dict[str, str] = {

@@ -117,25 +117,25 @@ def write_plan(folder: Path, plan: Plan) -> bool:
     rows = [(*item, number) for number, block in enumerate(plan.blocks) for item in block]
     columns = list(zip(*rows, strict=True))
     arrays = [columns[0], [0] * len(rows), *columns[1:]]
-    table = pa.table(
-        [pa.array(a, f.type) for a, f in zip(arrays, _PLAN_SCHEMA, strict=True)], schema=_PLAN_SCHEMA
-    )
-    return objects.put_once(
-        folder / f"{plan.number}.parquet", [_parquet(table, {"plan": plan.number, "replaces": []})]
-    )
+    table = pa.table([pa.array(a, f.type) for a, f in zip(arrays, _PLAN_SCHEMA, strict=True)], schema=_PLAN_SCHEMA)
+    file = folder / f"{plan.number}.parquet"
+    written = objects.put_once(file, [_parquet(table, {"plan": plan.number, "replaces": []})])
+    objects.sync_folder(folder)  # a commit that outlives its plan stands for nothing
+    return written
 
 
 def read_plan(path: Path) -> Plan:
     """Reads one plan.
 
     Raises:
-        StoreError: damaged.
+        StoreError: damaged, or another plan than its name says.
     """
-    table, facts = _read(path)
+    table, facts = _read(path, _PLAN_SCHEMA)
+    if str(facts.get("plan")) != path.stem:
+        raise StoreError(_damaged(path, f"plan {facts.get('plan')}"))
     columns = table.to_pydict()
     blocks: dict[int, list[PlanItem]] = {}
-    names = ("id", "path", "sha256", "size", "mtime", "width", "height")
-    for *item, block in zip(*(columns[n] for n in names), columns["block"], strict=True):
+    for *item, block in zip(*(columns[n] for n in PlanItem._fields), columns["block"], strict=True):
         blocks.setdefault(block, []).append(PlanItem(*item))
     return Plan(int(facts["plan"]), tuple(tuple(blocks[b]) for b in sorted(blocks)))
 
@@ -159,21 +159,17 @@ _COMMIT_SCHEMA = pa.schema(
 
 
 def write_commit(folder: Path, commit: Commit) -> None:
-    """Writes `blocks/<p>-<block>.<n>.parquet` under the lowest free n, unless a commit that covers its features is there."""
+    """Writes `blocks/<p>-<block>.<n>.parquet` under the lowest free n, unless a commit that covers its features is
+    there.
+    """
     columns = list(zip(*commit.rows, strict=True))
     arrays = [columns[0], [0] * len(commit.rows), *columns[1:]]
-    table = pa.table(
-        [pa.array(a, f.type) for a, f in zip(arrays, _COMMIT_SCHEMA, strict=True)], schema=_COMMIT_SCHEMA
-    )
+    table = pa.table([pa.array(a, f.type) for a, f in zip(arrays, _COMMIT_SCHEMA, strict=True)], schema=_COMMIT_SCHEMA)
     content = _parquet(table, {"plan": commit.plan, "block": commit.block, "features": list(commit.features)})
     n = 0
     while not objects.put_once(folder / f"{commit.plan}-{commit.block}.{n}.parquet", [content]):
-        with contextlib.suppress(
-            StoreError
-        ):  # a damaged commit stands for nothing; ours gets the next number
-            if set(commit.features) <= set(
-                read_commit(folder / f"{commit.plan}-{commit.block}.{n}.parquet").features
-            ):
+        with contextlib.suppress(StoreError):  # a damaged commit stands for nothing; ours gets the next number
+            if set(commit.features) <= set(read_commit(folder / f"{commit.plan}-{commit.block}.{n}.parquet").features):
                 return
         n += 1
     objects.sync_folder(folder)
@@ -183,9 +179,11 @@ def read_commit(path: Path) -> Commit:
     """Reads one commit and checks its digest.
 
     Raises:
-        StoreError: torn or flipped.
+        StoreError: torn, flipped, or another block's than its name says.
     """
-    table, facts = _read(path)
+    table, facts = _read(path, _COMMIT_SCHEMA)
+    if f"{facts.get('plan')}-{facts.get('block')}" != path.stem.partition(".")[0]:
+        raise StoreError(_damaged(path, f"the commit of block {facts.get('plan')}-{facts.get('block')}"))
     columns = table.to_pydict()
     rows = tuple(CommitRow(*values) for values in zip(*(columns[n] for n in CommitRow._fields), strict=True))
     return Commit(int(facts["plan"]), int(facts["block"]), tuple(facts["features"]), rows)
@@ -199,18 +197,23 @@ def _parquet(table: pa.Table, facts: dict[str, Any]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+def _read(path: Path, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+    """A table and its facts, if both are what was written; a footer has no checksum of its own, the digest covers
+    it.
+    """
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         facts = (table.schema.metadata or {})[b"facts"].decode()
         stated = (table.schema.metadata or {})[b"sha256"].decode()
-    except FileNotFoundError:
+        if not table.schema.equals(schema):
+            raise StoreError(_damaged(path, "other columns"))
+        if _digest(table, facts) != stated:
+            raise StoreError(_damaged(path, "content that does not fit its digest"))
+        return table, json.loads(facts)
+    except (FileNotFoundError, StoreError):
         raise
-    except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError) as error:
+    except Exception as error:  # a flipped byte can make Parquet's reader fail in any way
         raise StoreError(_damaged(path, str(error).split("\n")[0])) from error
-    if _digest(table, facts) != stated:
-        raise StoreError(_damaged(path, "content that does not fit its digest"))
-    return table, json.loads(facts)
 
 
 def _damaged(path: Path, found: str) -> str:
@@ -227,7 +230,7 @@ def _digest(table: pa.Table, facts: str) -> str:
         column = table.column(name).combine_chunks()
         digest.update(f"\n{name}\n".encode())
         if pa.types.is_string(column.type):
-            digest.update("\0".join(column.to_pylist()).encode())
+            digest.update(json.dumps(column.to_pylist()).encode())
         elif pa.types.is_list(column.type):
             digest.update(np.asarray(column.value_lengths()).astype("<i8").tobytes())
             digest.update(np.ascontiguousarray(column.flatten().to_numpy(zero_copy_only=False)).tobytes())

@@ -1,4 +1,6 @@
-"""Images in, rows out: the one place where files become features, for a store or for memory. Never writes, knows no labels."""
+"""Images in, rows out: the one place where files become features, for a store or for memory. Never writes, knows no
+labels.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from cache import images
-from cache.errors import ImageError
+from cache.errors import CacheError, ImageError
 from cache.features import MAP, FeatureName
 from cache.summaries import SUMMARIES
 
@@ -75,8 +77,12 @@ def encode_items(
 ) -> Iterator[Encoded]:
     """Encodes images, decoding ahead on threads; yields one row an image, in the order of the items.
 
-    Neighbours of equal size share a forward pass, at most `batch_size` of them (default: the encoder's own), always cut at
-    the same places, so that the same items give the same bytes. Out of memory halves the batch and goes on.
+    Neighbours of equal size share a forward pass, at most `batch_size` of them (default: the encoder's own), always
+    cut at the same places, so that the same items give the same bytes. Out of memory halves the batch and goes on; an
+    image that the encoder cannot take alone is a failed row that says why.
+
+    Raises:
+        CacheError: the device itself failed; names the image.
     """
     taps = list(dict.fromkeys(name.tap for name in features))
     size = batch_size or encoder.spec.batch
@@ -95,9 +101,7 @@ def encode_items(
                 yield from _encode(batch, encoder, taps, features)
                 batch = []
             if pixels.pixels is None:
-                yield Encoded(
-                    pixels.item.id, pixels.sha256, pixels.width, pixels.height, "failed", pixels.reason, {}
-                )
+                yield Encoded(pixels.item.id, pixels.sha256, pixels.width, pixels.height, "failed", pixels.reason, {})
             else:
                 batch.append(pixels)
         if batch:
@@ -135,31 +139,48 @@ def _read(item: Item, view: View) -> _Pixels:
         return _Pixels(item, sha256, width, height, error.reason, None)
 
 
-def _encode(
-    batch: list[_Pixels], encoder: Encoder, taps: list[str], features: Sequence[FeatureName]
-) -> list[Encoded]:
+def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: Sequence[FeatureName]) -> list[Encoded]:
+    """Rows of images of one size. A batch that fails is halved, until the image is alone that is to blame."""
     pixels = torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None])).permute(0, 3, 1, 2)
     try:
         maps = encoder.encode(pixels, (pixels.shape[2], pixels.shape[3]), taps)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
-            return [_failed(batch[0], "out of memory")]
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        half = len(batch) // 2
-        return [
-            *_encode(batch[:half], encoder, taps, features),
-            *_encode(batch[half:], encoder, taps, features),
-        ]
+        summaries = {str(n): SUMMARIES[n.what].compute(maps[n.tap]).cpu().numpy() for n in features if n.what != MAP}
+        kept = {str(n): maps[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what == MAP}
     except ImageError as error:
-        return [_failed(p, error.reason) for p in batch]
-    summaries = {
-        str(name): SUMMARIES[name.what].compute(maps[name.tap]).cpu().numpy()
-        for name in features
-        if name.what != MAP
-    }
-    kept = {str(name): maps[name.tap].permute(0, 2, 3, 1).cpu() for name in features if name.what == MAP}
-    return [_row(p, i, kept, summaries) for i, p in enumerate(batch)]
+        reason = error.reason
+    except CacheError:
+        raise
+    except Exception as error:  # an encoder may be anyone's
+        if isinstance(error, _DEVICE_LOST):
+            raise CacheError(
+                f"{encoder.spec.name} on {encoder.device}: the device failed at image {batch[0].item.id!r} or the "
+                f"{len(batch) - 1} after it ({_first_line(error)}). What was committed is kept: run the same "
+                "command again."
+            ) from error
+        reason = "out of memory" if _of_memory(error) else f"encoder failed: {_first_line(error)}"
+    else:
+        return [_row(p, i, kept, summaries) for i, p in enumerate(batch)]
+    # Beyond the handlers: while an exception lives, its frames keep the tensors of the failed pass.
+    if len(batch) == 1:
+        return [_failed(batch[0], reason)]
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(batch) // 2
+    return [*_encode(batch[:half], encoder, taps, features), *_encode(batch[half:], encoder, taps, features)]
+
+
+_DEVICE_LOST: tuple[type[Exception], ...] = tuple(
+    kind for kind in [getattr(torch, "AcceleratorError", None)] if isinstance(kind, type)
+)
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether a device or the host (whose allocator raises a plain RuntimeError) has no room."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0][:120]
 
 
 def _row(

@@ -26,7 +26,8 @@ class ImageError(CacheError):
     """An image cannot become pixels.
 
     Args:
-        reason: short and stable: "empty file", "truncated", "not an image", "over the pixel limit", "missing", "changed".
+        reason: short and stable: "empty file", "truncated", "not an image", "over the pixel limit",
+            "missing", "changed".
         detail: what was found, for a person.
     """
 

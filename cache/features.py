@@ -31,9 +31,7 @@ def parse_feature(text: str) -> FeatureName:
     """
     tap, colon, what = text.rpartition("/")[2].partition(":")
     if not colon or not _PART.fullmatch(tap) or not _PART.fullmatch(what):
-        raise UsageError(
-            f"Expected a feature as TAP:WHAT, such as neck:map or stage.6:moments; found {text!r}."
-        )
+        raise UsageError(f"Expected a feature as TAP:WHAT, such as neck:map or stage.6:moments; found {text!r}.")
     return FeatureName(tap, what)
 
 
@@ -56,9 +54,7 @@ def expand(patterns: Sequence[str], taps: Sequence[str], summaries: Sequence[str
     for order, pattern in enumerate(patterns):
         tap_pattern, colon, what = pattern.partition(":")
         if not colon or not tap_pattern or not what:
-            raise UsageError(
-                f"Expected a feature as TAP:WHAT, such as neck:map or '*:moments'; found {pattern!r}."
-            )
+            raise UsageError(f"Expected a feature as TAP:WHAT, such as neck:map or '*:moments'; found {pattern!r}.")
         if what not in (MAP, *summaries):
             raise UsageError(
                 f"Unknown {what!r} in {pattern!r}: what is kept of a tap is one of {', '.join((MAP, *summaries))}."

@@ -1,8 +1,8 @@
 """The on-disk format, version 1: paths, Zarr v3 documents and shard bytes. Never decides what is stored where.
 
 Shards are written by hand, in one go: uncompressed inner chunks in order, then the index (offset and length of each as
-little-endian 64-bit numbers, all ones where a chunk is absent), then the index's crc32c. zarr-python and tensorstore read
-them; so does a memory map, since the rows of a block lie one behind the other from byte 0.
+little-endian 64-bit numbers, all ones where a chunk is absent), then the index's crc32c. zarr-python and tensorstore
+read them; so does a memory map, since the rows of a block lie one behind the other from byte 0.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def capacity(most: int, inner: int) -> int:
 
 
 def array_document(blocks: int, rows: int, width: int, inner: int, is_map: bool) -> bytes:
-    """`zarr.json` of one plan's array: a function of plan and feature alone, so that whoever comes first writes the same."""
+    """`zarr.json` of one plan's array: a function of plan and feature alone, so that whoever comes first writes the
+    same.
+    """
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     document: dict[str, Any] = {
         "zarr_format": 3,
@@ -108,6 +110,13 @@ def shard_parts(
     return [*parts, raw, google_crc32c.value(raw).to_bytes(4, "little")]
 
 
+def index_is_whole(shard: NDArray[np.uint8], capacity_rows: int, inner: int) -> bool:
+    """Whether the index at a shard's end has its checksum; rows are read without it, zarr needs it."""
+    size = 16 * (capacity_rows // inner)
+    index, stated = shard[-size - 4 : -4], shard[-4:].tobytes()
+    return len(index) == size and crc32c(index) == int.from_bytes(stated, "little")
+
+
 def crc32c(values: NDArray[Any]) -> int:
     """crc32c of an array's bytes."""
-    return int(google_crc32c.value(np.ascontiguousarray(values).tobytes()))
+    return int(google_crc32c.value(np.ascontiguousarray(values)))  # an array passes without a copy, a memoryview not

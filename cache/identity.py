@@ -40,13 +40,11 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def canonical(identity: Identity) -> bytes:
     """Canonical JSON: validated, keys sorted, no spaces, so that equal meanings have equal bytes."""
     checked = msgspec.json.decode(msgspec.json.encode(identity), type=Identity)
-    return json.dumps(
-        msgspec.to_builtins(checked), sort_keys=True, separators=(",", ":"), ensure_ascii=True
-    ).encode()
+    return json.dumps(msgspec.to_builtins(checked), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def key8(identity: Identity) -> str:
-    """Eight hexadecimal letters of the sha256 of `canonical`; a name, never a proof: the whole is compared on opening."""
+    """Eight hexadecimal letters of the sha256 of `canonical`; a name, no proof: the whole is compared on opening."""
     return hashlib.sha256(canonical(identity)).hexdigest()[:8]
 
 

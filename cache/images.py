@@ -1,14 +1,18 @@
 """Bytes -> RGB by one stated rule for every odd file (docs/odd-files.md). Never resizes, never normalises.
 
-The rule, revision 1: first frame; EXIF orientation applied; an embedded ICC profile other than sRGB is converted to sRGB
-(an unreadable one is ignored); CMYK and palettes become RGB; grey becomes three equal channels; 16-bit values keep their
-high byte; transparency is laid on white.
+The rule, revision 1: first frame; EXIF orientation applied; an embedded ICC profile other than sRGB is converted to
+sRGB (an unreadable one is ignored); CMYK and palettes become RGB; grey becomes three equal channels; 16-bit values
+keep their high byte; transparency is laid on white.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
-import struct
+import threading
+import warnings
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -19,8 +23,10 @@ from cache.errors import ImageError
 
 DECODING = "1"
 PIXEL_LIMIT = 256_000_000
+# Formats of photographs; not what runs a program to be drawn (EPS), has no signature (TGA) or is no picture.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
+_PNG_ORIENTED = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # where a PNG may say how it is turned
 
 Image.MAX_IMAGE_PIXELS = None  # the limit below is stated, and ends in a failed row instead of a warning
 
@@ -31,9 +37,10 @@ def probe(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
     Raises:
         ImageError: "empty file", "not an image", "truncated", "over the pixel limit".
     """
-    image = _open(data, pixel_limit)
-    width, height = image.size
-    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    with _quiet():
+        image = _open(data, pixel_limit)
+        width, height = image.size
+        return (height, width) if _turned(image, data) else (width, height)
 
 
 def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
@@ -44,27 +51,39 @@ def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
         pixel_limit: more pixels than that are not decoded.
 
     Raises:
-        ImageError: "empty file", "not an image", "truncated", "over the pixel limit".
+        ImageError: "empty file", "not an image", "truncated", "over the pixel limit", "cannot become RGB".
     """
-    image = _open(data, pixel_limit)
-    try:
-        image.load()
-        image = ImageOps.exif_transpose(image)
-        rgb = np.asarray(_rgb(image), dtype=np.uint8)
-    except _BROKEN as error:
-        raise ImageError("truncated", str(error)) from error
-    return np.ascontiguousarray(rgb)
+    with _quiet():
+        image = _open(data, pixel_limit)
+        try:
+            image.load()
+            image = ImageOps.exif_transpose(image)
+        except MemoryError as error:
+            raise ImageError("out of memory", str(error)) from error
+        except Exception as error:  # damaged bytes can make a decoder fail in any way
+            raise ImageError("truncated", str(error)) from error
+        try:
+            return np.ascontiguousarray(np.asarray(_rgb(image), dtype=np.uint8))
+        except (OSError, ValueError) as error:
+            raise ImageError("cannot become RGB", f"mode {image.mode}: {error}") from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _open(data: bytes, pixel_limit: int) -> Image.Image:
     if not data:
         raise ImageError("empty file")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_formats())
         width, height = image.size
     except UnidentifiedImageError as error:
         raise ImageError("not an image", f"{len(data)} bytes that no decoder knows") from error
-    except _BROKEN as error:
+    except Exception as error:  # as in decode
         raise ImageError("truncated", str(error)) from error
     if width * height > pixel_limit:
         raise ImageError("over the pixel limit", f"{width}x{height}, more than {pixel_limit:,} pixels")
@@ -73,11 +92,47 @@ def _open(data: bytes, pixel_limit: int) -> Image.Image:
     return image
 
 
-def _orientation(image: Image.Image) -> int:
+def _turned(image: Image.Image, data: bytes) -> bool:
+    """Whether orientation exchanges width and height, and Pillow has not exchanged them already (as it does for
+    TIFF).
+    """
+    if image.format == "TIFF":
+        return False
+    if image.format == "PNG" and not any(mark in data for mark in _PNG_ORIENTED):
+        return False  # Pillow would decode the whole image to look for a mark after the pixels
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except _BROKEN:
-        return 1
+        return image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except Exception:  # as in decode
+        return False
+
+
+class _Quiet:
+    """How many threads decode now, and the filters that were there before the first."""
+
+    lock = threading.Lock()
+    users = 0
+    filters: warnings.catch_warnings | None = None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow's warnings about odd files are not shown: what is wrong with a file is its row's reason.
+
+    Filters belong to the process, so they are set by the first of several threads and put back by the last.
+    """
+    with _Quiet.lock:
+        if _Quiet.users == 0:
+            _Quiet.filters = warnings.catch_warnings()
+            _Quiet.filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _Quiet.users += 1
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.users -= 1
+            if _Quiet.users == 0 and _Quiet.filters is not None:
+                _Quiet.filters.__exit__(None, None, None)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,5 @@
-"""Put-once files: written aside, made durable, then linked into place; whoever comes second is told so. Never overwrites.
+"""Put-once files: written aside, made durable, then linked into place; whoever comes second is told so. Never
+overwrites.
 
 `link()` fails where the name exists, so of any number of racing writers exactly one wins; a check followed by a rename
 lets several win. A reader may have the winner's file mapped: it keeps its bytes for ever.
@@ -17,38 +18,44 @@ from cache.errors import StoreError
 Buffer = bytes | bytearray | memoryview
 
 
-def put_once(path: Path, parts: Iterable[Buffer]) -> bool:
+def put_once(path: Path, parts: Iterable[Buffer], aside: Path | None = None) -> bool:
     """Writes a file whole, unless there is one of this name.
 
     Args:
         path: its folder is made where missing.
         parts: the content, in pieces that are not copied together.
+        aside: the folder to write in before (default: that of `path`); a writer that dies leaves its part there.
 
     Returns:
         True if this call's content is at `path` now, False if the name was taken (see `same`).
+
+    Raises:
+        StoreError: the disk is full, read-only, or has no hard links.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        return False
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = (aside or path.parent) / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
-        with aside.open("xb") as file:
-            for part in parts:
-                file.write(part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return False
+        with part.open("xb") as file:
+            for piece in parts:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(aside, path)
+            os.link(part, path)
         except FileExistsError:
             return False
         return True
     except OSError as error:
         raise StoreError(
-            f"Could not write {path}: {error.strerror}. Expected a local disk with room and hard links. What was committed is "
+            f"Could not write {path}: {error.strerror}. Expected a local disk with room and hard links. What was "
+            "committed is "
             "kept: make room and run the same command again."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or on a disk that just failed: that error says more
+            part.unlink()
 
 
 def same(path: Path, parts: Iterable[Buffer]) -> bool:
@@ -57,7 +64,7 @@ def same(path: Path, parts: Iterable[Buffer]) -> bool:
         with path.open("rb") as file:
             for part in parts:
                 view = memoryview(part).cast("B")
-                if file.read(len(view)) != view:
+                if memoryview(file.read(len(view))) != view:
                     return False
             return file.read(1) == b""
     except FileNotFoundError:

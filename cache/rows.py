@@ -17,6 +17,10 @@ from cache.features import MAP, parse_feature
 Check = Literal["always", "first", "never"]
 Rows = NDArray[np.int64]
 Batch = list[tuple[Rows, NDArray[np.float16]]]
+ADVICE = (
+    "Run `harness stores verify`, which plans what is damaged anew, then the same `harness precompute` again: it makes "
+    "just that."
+)
 
 _checked: set[tuple[str, int]] = set()  # (file, first row): what this process has found whole
 
@@ -53,7 +57,8 @@ class Features:
         identity: str,
         check: Check = "first",
     ) -> None:
-        self.ids, self.names, self.check = ids, names, check
+        self.ids, self.names = ids, names
+        self.check: Check = check
         self._folder, self._spans, self._arrays = folder, spans, arrays
         self._widths, self._capacities, self._identity = widths, capacities, identity
         self._maps: dict[tuple[str, int, int], tuple[NDArray[Any], int, str]] = {}
@@ -66,6 +71,15 @@ class Features:
         """sha256 of what these features mean: the store's identity and the stored names; not of which rows."""
         stored = sorted(":".join(self._arrays[n]) for n in self.names)
         return hashlib.sha256("\n".join([self._identity, *stored]).encode()).hexdigest()
+
+    @property
+    def contents(self) -> str:
+        """sha256 over the ids and the checksums of their features: other rows or other numbers, another digest."""
+        digest = hashlib.sha256()
+        for i, image_id in sorted(enumerate(self.ids), key=lambda row: row[1]):
+            checks = [self._spans[name][i].crc32c for name in sorted(self.names)]
+            digest.update(f"{image_id}\0{checks}\n".encode())
+        return digest.hexdigest()
 
     def channels(self, name: str) -> int:
         """Channels of a map, width of a summary."""
@@ -114,32 +128,51 @@ class Features:
     def file(self, name: str, row: int) -> Path:
         """The shard that a row lies in."""
         span = self._spans[name][row]
-        return (
-            self._folder / format.array_path(*self._arrays[name], span.plan) / format.shard_name(span.block)
-        )
+        return self._folder / format.array_path(*self._arrays[name], span.plan) / format.shard_name(span.block)
 
     def batches(self, name: str, rows: Iterable[Rows]) -> Iterator[Batch]:
         """For each array of rows one batch: (positions in it, maps (g, h, w, C) float16) a grid."""
         spans = self._spans[name]
         for wanted in rows:
-            yield gather(
-                [(spans[i].h, spans[i].w) for i in wanted], lambda j, w=wanted: self.map(name, int(w[j]))
-            )
+            yield gather([(spans[i].h, spans[i].w) for i in wanted], lambda j, w=wanted: self.map(name, int(w[j])))
+
+    def problem(self, name: str, row: int) -> str:
+        """What is wrong with a row's bytes or its shard's index, read now; "" where nothing is."""
+        span = self._spans[name][row]
+        try:
+            found, (file, _) = self._bytes(name, span)
+            raw = np.memmap(file, dtype=np.uint8, mode="r")
+        except (StoreError, OSError, ValueError):
+            return "the shard or its array's document is missing or cannot be read"
+        if len(found) != span.h * span.w:
+            return "the shard is truncated"
+        if format.crc32c(found) != span.crc32c:
+            return "other bytes than were written (checksum)"
+        capacity = self._shard(name, span)[1]
+        inner = format.inner_rows(self._widths[name], self._arrays[name][1] == MAP)
+        return "" if format.index_is_whole(raw, capacity, inner) else "the shard's index is damaged (checksum)"
+
+    def _bytes(self, name: str, span: Span) -> tuple[NDArray[Any], tuple[str, int]]:
+        values, capacity, file = self._shard(name, span)
+        first = span.offset - span.block * capacity
+        return values[max(first, 0) : max(first, 0) + span.h * span.w], (file, first)
 
     def _read(self, name: str, row: int) -> NDArray[Any]:
         span = self._spans[name][row]
-        values, capacity, file = self._shard(name, span)
-        first = span.offset - span.block * capacity
-        found = values[first : first + span.h * span.w]
-        key = (file, first)
+        found, key = self._bytes(name, span)
+        if len(found) != span.h * span.w:
+            raise self._damaged(name, row, "a truncated shard")
         if self.check == "always" or (self.check == "first" and key not in _checked):
-            if len(found) != span.h * span.w or format.crc32c(found) != span.crc32c:
-                raise StoreError(
-                    f"{file}: expected the bytes that were written for {self.ids[row]!r} ({name}), found others (checksum). "
-                    "`harness stores verify` lists what is damaged; `harness precompute ... --if-exists recompute` makes it again."
-                )
+            if format.crc32c(found) != span.crc32c:
+                raise self._damaged(name, row, "others (checksum)")
             _checked.add(key)
         return found
+
+    def _damaged(self, name: str, row: int, found: str) -> StoreError:
+        return StoreError(
+            f"{self.file(name, row)}: expected the bytes that were written for {self.ids[row]!r} ({name}), found "
+            f"{found}. {ADVICE}"
+        )
 
     def _shard(self, name: str, span: Span) -> tuple[NDArray[Any], int, str]:
         key = (name, span.plan, span.block)
@@ -154,13 +187,12 @@ class Features:
                 raw = np.memmap(file, dtype=np.uint8, mode="r")
             except (OSError, ValueError) as error:
                 raise StoreError(
-                    f"Expected a shard at {file}, found none that can be read ({error}). Run "
-                    "`harness precompute ... --if-exists recompute` to make it again."
+                    f"Expected a shard at {file}, found none that can be read ({error}). {ADVICE}"
                 ) from error
             inner = format.inner_rows(width, what == MAP)
             body = max(0, len(raw) - (16 * (capacity // inner) + 4)) // (width * dtype.itemsize)
             values = raw[: body * width * dtype.itemsize].view(dtype).reshape(body, width)
-            self._maps[key] = (values, capacity, str(file))
+            self._maps[key] = (values, capacity, str(file.absolute()))
         return self._maps[key]
 
 
@@ -169,10 +201,7 @@ def gather(grids: Sequence[tuple[int, int]], get: Callable[[int], NDArray[np.flo
     groups: dict[tuple[int, int], list[int]] = {}
     for position, grid in enumerate(grids):
         groups.setdefault(grid, []).append(position)
-    return [
-        (np.array(members, dtype=np.int64), np.stack([get(j) for j in members]))
-        for members in groups.values()
-    ]
+    return [(np.array(members, dtype=np.int64), np.stack([get(j) for j in members])) for members in groups.values()]
 
 
 class EncodedRow(Protocol):
@@ -204,9 +233,7 @@ class InMemory:
 
     def grids(self, name: str) -> NDArray[np.int64]:
         """(n, 2): height and width of every row's map."""
-        return np.array(
-            [self._value(name, i).shape[:2] for i in range(len(self.ids))], dtype=np.int64
-        ).reshape(-1, 2)
+        return np.array([self._value(name, i).shape[:2] for i in range(len(self.ids))], dtype=np.int64).reshape(-1, 2)
 
     def take(self, rows: Rows) -> InMemory:
         """The given rows, in the given order."""

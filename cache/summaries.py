@@ -1,4 +1,4 @@
-"""Fixed summaries of a feature map, named and versioned. A formula that changes gets a new revision, never an old name."""
+"""Fixed summaries of a map, named and versioned. A formula that changes gets a new revision, never an old name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def moments(maps: torch.Tensor) -> torch.Tensor:
     The deviation is the unbiased one, 0 on a 1x1 grid; both are taken in float64, so that an image's numbers do not
     depend on what else is in its batch.
     """
-    flat = maps.double().flatten(2)
+    flat = (maps.cpu() if maps.device.type == "mps" else maps).double().flatten(2)  # mps knows no float64
     mean = flat.mean(2)
     n = flat.shape[2]
     std = flat.std(2) if n > 1 else mean.new_zeros(mean.shape)

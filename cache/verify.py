@@ -1,12 +1,14 @@
-"""Reads every row of a store and says which is missing, torn or flipped. Changes nothing."""
+"""Reads every row of a store, says which is missing, torn or flipped, and plans just those again. Overwrites
+nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
 from cache.errors import StoreError
-from cache.features import MAP
 from cache.store import FeatureStore
 
 
@@ -19,23 +21,23 @@ class Finding(NamedTuple):
 
 
 def verify(store: FeatureStore) -> list[Finding]:
-    """Every row of every feature is read and compared with its commit's checksum; every commit with its digest."""
+    """Every row of every feature is read and compared with its commit's checksum; every commit with its digest.
+
+    Images with a damaged row get a new plan, so that the next `precompute` makes just those again; until then they are
+    findings and a reader's errors. A store that cannot be written to is only reported on.
+    """
+    store = FeatureStore.open(store.path)  # what was read before proves nothing of the disk now
     found = [
-        Finding(path, "", "the commit cannot be read: its block counts as not encoded")
-        for path in store.damaged()
+        Finding(path, "", "the commit cannot be read: its block counts as not encoded") for path in store.damaged()
     ]
-    for name in store.features():
-        features = store.select([str(name)])
-        features.check = "always"
+    damaged: set[str] = set()
+    for name in map(str, store.features(everywhere=False)):
+        features = store.select_any([name])
         for row, image_id in enumerate(features.ids):
-            try:
-                features.map(str(name), row) if name.what == MAP else features.summary(str(name), row)
-            except StoreError as error:
-                found.append(
-                    Finding(
-                        features.file(str(name), row),
-                        image_id,
-                        f"{name}: {str(error).partition(': ')[2].split('.')[0]}",
-                    )
-                )
+            problem = features.problem(name, row)
+            if problem:
+                damaged.add(image_id)
+                found.append(Finding(features.file(name, row), image_id, f"{name}: {problem}"))
+    with contextlib.suppress(StoreError):
+        store.replan(damaged)
     return found

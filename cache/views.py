@@ -1,4 +1,4 @@
-"""Views: how an image becomes the pixels that an encoder sees. Only geometry; padding and normalisation belong to the encoder."""
+"""Views: how an image becomes the pixels that an encoder sees. Geometry alone; the encoder pads and normalises."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class View(msgspec.Struct, frozen=True):
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the pixels that an image of this size becomes; at least 1 each."""
-        factor = self.long / max(width, height) if self.long else self.scale
+        factor = self.long / max(width, height, 1) if self.long else self.scale
         return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
 
     def apply(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

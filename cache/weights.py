@@ -1,11 +1,13 @@
-"""Weights files: found whole, checked by sha256, read without running anything that is in them. Never trains or changes them."""
+"""Weights files: found whole, checked by sha256, read without running anything that is in them. Never trains or
+changes them.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import pickle
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,14 +41,21 @@ def check_official(path: Path, spec: EncoderSpec) -> tuple[str, bool]:
     """A file's sha256, and whether it is the official one.
 
     Raises:
-        WeightsError: it has the official name but not the official content.
+        WeightsError: it cannot be read, or has the official name but not the official content.
     """
-    sha256 = sha256_of(path)
+    try:
+        sha256 = sha256_of(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: expected a weights file, found none that can be read ({error.strerror})."
+        ) from error
     official = bool(spec.weights_sha256_prefix) and sha256.startswith(spec.weights_sha256_prefix)
     if path.name == spec.weights_file and not official:
         raise WeightsError(
-            f"{path}: expected a sha256 that begins with {spec.weights_sha256_prefix}, as its name says; found {sha256[:12]}…. The file "
-            f"is damaged or is another one: fetch it again (harness encoders fetch {spec.name}), or give other weights another name."
+            f"{path}: expected a sha256 that begins with {spec.weights_sha256_prefix}, as its name says; found "
+            f"{sha256[:12]}…. The file "
+            f"is damaged or is another one: fetch it again (harness encoders fetch {spec.name}), or give other "
+            "weights another name."
         )
     return sha256, official
 
@@ -68,7 +77,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).split("\n")[0][:200]
         raise WeightsError(
-            f"{path}: expected a checkpoint of tensors, found something that cannot be read as one without running code ({reason}). "
+            f"{path}: expected a checkpoint of tensors, found something that cannot be read as one without "
+            f"running code ({reason}). "
             "Get the file again, or save its state_dict alone."
         ) from error
     except Exception as error:  # safetensors raises its own type
@@ -78,7 +88,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     for key in ("model", "state_dict"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in found.items()
+    ):
         raise WeightsError(
             f"{path}: expected names with tensors, found {type(found).__name__}. Save the model's state_dict."
         )
@@ -98,7 +110,8 @@ def load_into(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path
         some = [f"{n} is missing" for n in missing[:3]]
         some += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(wanted[n].shape)}" for n in shapes[:3]]
         raise WeightsError(
-            f"{path}: expected the {len(wanted)} tensors of this encoder; {len(missing)} are missing and {len(shapes)} have another shape "
+            f"{path}: expected the {len(wanted)} tensors of this encoder; {len(missing)} are missing and "
+            f"{len(shapes)} have another shape "
             f"({'; '.join(some)}). {advice}"
         )
     module.load_state_dict({n: tensors[n] for n in wanted})
@@ -111,9 +124,7 @@ def fetch(spec: EncoderSpec, folder: Path) -> Path:
         WeightsError: it has no official file, the network fails, or what came has another sha256.
     """
     if not spec.weights_url:
-        raise WeightsError(
-            f"{spec.name} has no official weights to fetch. Type --weights FILE with your own."
-        )
+        raise WeightsError(f"{spec.name} has no official weights to fetch. Type --weights FILE with your own.")
     target = folder / spec.weights_file
     if target.is_file():
         check_official(target, spec)
@@ -123,10 +134,17 @@ def fetch(spec: EncoderSpec, folder: Path) -> Path:
         part = Path(aside) / spec.weights_file
         try:
             urllib.request.urlretrieve(spec.weights_url, part)
-        except (urllib.error.URLError, OSError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
             raise WeightsError(
-                f"Could not fetch {spec.weights_url}: {error}. Get {spec.weights_file} by other means and type --weights FILE."
+                f"Could not fetch {spec.weights_url}: {error}. Get {spec.weights_file} by other means and type "
+                "--weights FILE."
             ) from error
-        check_official(part, spec)
+        sha256 = sha256_of(part)
+        if not sha256.startswith(spec.weights_sha256_prefix):
+            raise WeightsError(
+                f"{spec.weights_url}: expected a file whose sha256 begins with {spec.weights_sha256_prefix}, "
+                "what came has "
+                f"{sha256[:12]}…. Try again later, or get {spec.weights_file} by other means and type --weights FILE."
+            )
         part.replace(target)
     return target

@@ -91,9 +91,7 @@ class Encoder(Protocol):
     stamps: tuple[str, ...]
     device: str
 
-    def encode(
-        self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]
-    ) -> dict[str, torch.Tensor]:
+    def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
         """All asked taps in one pass.
 
         Args:

@@ -79,7 +79,8 @@ def build(path: Path) -> torch.nn.Module:
     if not set(own) <= set(tensors):
         if len(own) != len(tensors):
             raise WeightsError(
-                f"{path}: expected the {len(own)} tensors of EfficientNet-lite0, found {len(tensors)}. Get the file again."
+                f"{path}: expected the {len(own)} tensors of EfficientNet-lite0, found {len(tensors)}. Get the "
+                "file again."
             )
         tensors = dict(zip(own, tensors.values(), strict=True))
     files.load_into(module, tensors, path, "Is it EfficientNet-lite0?")
@@ -97,9 +98,7 @@ class EfficientNet:
         self.identity, self.stamps, self.device = identity, stamps, device
         self._module: Any = module.to(device)
 
-    def encode(
-        self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]
-    ) -> dict[str, torch.Tensor]:
+    def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
         """See `Encoder.encode`."""
         import torch
 
@@ -108,7 +107,8 @@ class EfficientNet:
             x = (pixels[:, :, :h, :w].to(self.device, torch.float32) - MEAN) / STD
             x = self._module.bn1(self._module.conv_stem(x))
             found: dict[str, torch.Tensor] = {}
-            for i, stage in enumerate(self._module.blocks, 1):
+            deepest = len(STAGES) if "head" in taps else max(int(tap.partition(".")[2]) for tap in taps)
+            for i, stage in enumerate(self._module.blocks[:deepest], 1):
                 x = stage(x)
                 found[f"stage.{i}"] = x
             if "head" in taps:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 CODE = "onnx.1"
+PROBE = 224  # a side at which channels and strides of a graph of any size are found
 
 SPEC = EncoderSpec(
     name="onnx",
@@ -64,7 +65,8 @@ class OnnxFamily:
         """The encoder of a file.
 
         Raises:
-            WeightsError: no file, no onnxruntime, not an ONNX graph from images to maps, or a sidecar that says something else.
+            WeightsError: no file, no onnxruntime, not an ONNX graph from images to maps, or a sidecar that says
+                something else.
         """
         from cache.weights import sha256_of
 
@@ -79,16 +81,21 @@ class OnnxFamily:
         beside = weights.with_name(weights.name + ".json")
         try:
             said = msgspec.json.decode(beside.read_bytes(), type=Sidecar) if beside.is_file() else Sidecar()
-            session = onnxruntime.InferenceSession(weights, providers=onnxruntime.get_available_providers())
-        except msgspec.MsgspecError as error:
+        except (OSError, msgspec.MsgspecError) as error:
+            raise WeightsError(f"{beside}: {error}. It may hold: {', '.join(Sidecar.__struct_fields__)}.") from error
+        if 0.0 in said.std or said.frame < 0:
             raise WeightsError(
-                f"{beside}: {error}. It may hold: {', '.join(Sidecar.__struct_fields__)}."
-            ) from error
+                f"{beside}: expected std other than 0 and a frame of 0 or more, found {said.std}, {said.frame}."
+            )
+        cuda = device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+        providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
+        try:
+            session = onnxruntime.InferenceSession(str(weights), providers=providers)
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise WeightsError(
                 f"{weights}: expected an ONNX graph, found one that does not load ({str(error)[:200]})."
             ) from error
-        return OnnxEncoder(session, said, weights, sha256_of(weights))
+        return OnnxEncoder(session, said, weights, sha256_of(weights), device if cuda else "cpu")
 
 
 ONNX = OnnxFamily()
@@ -97,35 +104,44 @@ ONNX = OnnxFamily()
 class OnnxEncoder:
     """A loaded graph; see `cache.encoders.base.Encoder`. Channels and strides are found by running it once."""
 
-    def __init__(self, session: Any, said: Sidecar, path: Path, sha256: str) -> None:
+    def __init__(self, session: Any, said: Sidecar, path: Path, sha256: str, device: str = "cpu") -> None:
         import numpy as np
 
-        self._session, self._said, self.device = session, said, "cpu"
+        self._session, self._said, self.device = session, said, device
         inputs = session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        shape = inputs[0].shape if len(inputs) == 1 else []
+        if len(shape) != 4 or (shape[1] != 3 and (isinstance(shape[1], int) or shape[3] == 3)):
             raise WeightsError(
                 f"{path}: expected one input (batch, 3, height, width), found {[(i.name, i.shape) for i in inputs]}."
             )
         self._input = inputs[0].name
-        fixed = inputs[0].shape[2] if isinstance(inputs[0].shape[2], int) else 0
-        self._frame = said.frame or fixed
-        side = self._frame or 224
-        found = session.run(None, {self._input: np.zeros((1, 3, side, side), np.float32)})
-        self._names = {
-            _tap_name(o.name): o.name
-            for o, v in zip(session.get_outputs(), found, strict=True)
-            if np.ndim(v) == 4
-        }
-        if not self._names:
+        self._batch = shape[0] if isinstance(shape[0], int) else 0
+        fixed = {side for side in shape[2:] if isinstance(side, int)}
+        if len(fixed) > 1 or (fixed and said.frame not in (0, *fixed)) or self._batch > 1:
             raise WeightsError(
-                f"{path}: expected an output (batch, channels, height, width), found {[o.name for o in session.get_outputs()]}."
+                f"{path}: expected an input of any size, or square ({said.frame or 'any'}), one image or any "
+                "number at a time; "
+                f"found {shape}."
             )
-        shapes = {
-            _tap_name(o.name): v.shape
-            for o, v in zip(session.get_outputs(), found, strict=True)
-            if np.ndim(v) == 4
-        }
-        taps = tuple(Tap(name, shape[1], max(1, round(side / shape[2]))) for name, shape in shapes.items())
+        self._frame = said.frame or next(iter(fixed), 0)
+        side = self._frame or PROBE
+        try:
+            found = session.run(None, {self._input: np.zeros((1, 3, side, side), np.float32)})
+        except Exception as error:  # as in load
+            raise WeightsError(
+                f"{path}: expected a graph that takes one float32 image of 3x{side}x{side}; it says {str(error)[:200]}"
+            ) from error
+        names = [o.name for o in session.get_outputs()]
+        maps = [(_tap_name(name), name, v.shape) for name, v in zip(names, found, strict=True) if np.ndim(v) == 4]
+        self._names = {tap: name for tap, name, _ in maps}
+        if not maps:
+            raise WeightsError(f"{path}: expected an output (batch, channels, height, width), found {names}.")
+        if len(self._names) < len(maps) or "" in self._names:
+            raise WeightsError(
+                f"{path}: expected outputs whose names differ as taps (a-z, 0-9, dots); found {names}. Rename "
+                "them and export again."
+            )
+        taps = tuple(Tap(tap, s[1], max(1, round(side / s[2]))) for tap, _, s in maps)
         output = _tap_name(said.output) if said.output else taps[0].name
         if output not in self._names:
             raise WeightsError(
@@ -146,9 +162,7 @@ class OnnxEncoder:
         self.identity = EncoderIdentity("onnx", sha256, f"{CODE} {preprocessing}", "fp32")
         self.stamps: tuple[str, ...] = ("UNVERIFIED",)
 
-    def encode(
-        self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]
-    ) -> dict[str, torch.Tensor]:
+    def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
         """See `Encoder.encode`.
 
         Raises:
@@ -160,16 +174,15 @@ class OnnxEncoder:
         if self._frame and max(h, w) > self._frame:
             raise ImageError("larger than the encoder's input", f"{w}x{h}, input {self._frame}x{self._frame}")
         x = pixels[:, :, :h, :w].float()
-        x = (x - torch.tensor(self._said.mean).view(1, 3, 1, 1)) / torch.tensor(self._said.std).view(
-            1, 3, 1, 1
-        )
+        x = (x - torch.tensor(self._said.mean).view(1, 3, 1, 1)) / torch.tensor(self._said.std).view(1, 3, 1, 1)
         if self._frame:
             x = torch.nn.functional.pad(x, (0, self._frame - w, 0, self._frame - h))
-        found = self._session.run([self._names[tap] for tap in taps], {self._input: x.numpy()})
+        wanted = [self._names[tap] for tap in taps]
+        parts = [self._session.run(wanted, {self._input: part.numpy()}) for part in x.split(self._batch or len(x))]
         maps: dict[str, torch.Tensor] = {}
-        for tap, value in zip(taps, found, strict=True):
+        for i, tap in enumerate(taps):
             gh, gw = self.spec.grid(tap, w, h)
-            maps[tap] = torch.from_numpy(value)[:, :, :gh, :gw].float()
+            maps[tap] = torch.cat([torch.from_numpy(part[i]) for part in parts])[:, :, :gh, :gw].float()
         return maps
 
 

@@ -1,7 +1,9 @@
-"""Segment Anything's image encoder (Kirillov et al. 2023): ViT-B, L, H from the official checkpoints, and a tiny untrained one.
+"""Segment Anything's image encoder (Kirillov et al. 2023): ViT-B, L, H from the official checkpoints, and a tiny
+untrained one.
 
-The forward is segment-anything's own module, block by block, so that any tap comes out of one pass. Preprocessing is its
-own too: normalise, then pad with zeros at the bottom and the right to the square frame; maps are cropped to the valid grid.
+The forward is segment-anything's own module, block by block, so that any tap comes out of one pass. Preprocessing is
+its own too: normalise, then pad with zeros at the bottom and the right to the square frame; maps are cropped to the
+    valid grid.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cache.encoders.base import Encoder, EncoderSpec, Tap
-from cache.errors import WeightsError
+from cache.errors import ImageError, WeightsError
 from cache.identity import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ SHAPES = {
     "sam-vit-b": Shape(1024, 768, 12, 12, (2, 5, 8, 11), 14, 256),
     "sam-vit-l": Shape(1024, 1024, 24, 16, (5, 11, 17, 23), 14, 256),
     "sam-vit-h": Shape(1024, 1280, 32, 16, (7, 15, 23, 31), 14, 256),
-    "sam-tiny": Shape(512, 96, 4, 3, (1, 3), 7, 64),
+    "sam-tiny": Shape(256, 96, 4, 3, (1, 3), 7, 64),
 }
 
 
@@ -116,7 +118,7 @@ SAM_TINY = SamFamily(
     _spec(
         "sam-tiny",
         "SAM's encoder at small size, random weights",
-        1.7,
+        0.39,
         training_data="none: seeded random weights",
         embedded=True,
         untrained=True,
@@ -146,7 +148,7 @@ def build(shape: Shape) -> torch.nn.Module:
         depth=shape.depth,
         num_heads=shape.heads,
         mlp_ratio=4,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        norm_layer=cast("Any", partial(torch.nn.LayerNorm, eps=1e-6)),  # as segment-anything itself does
         qkv_bias=True,
         use_rel_pos=True,
         global_attn_indexes=shape.global_blocks,
@@ -167,9 +169,7 @@ def seed(module: torch.nn.Module, number: int) -> None:
     import torch
 
     for name, parameter in module.named_parameters():
-        stream = np.random.default_rng(
-            int.from_bytes(hashlib.sha256(f"{number}:{name}".encode()).digest()[:8], "big")
-        )
+        stream = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{number}:{name}".encode()).digest()[:8], "big"))
         if name.endswith("bias"):
             values = np.zeros(parameter.shape)
         elif "norm" in name or (parameter.ndim == 1):
@@ -205,20 +205,20 @@ class SamEncoder:
         self._module: Any = module.to(device)
         self._frame = SHAPES[spec.name].frame
 
-    def encode(
-        self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]
-    ) -> dict[str, torch.Tensor]:
-        """See `Encoder.encode`; pixels larger than the frame are refused by their view, which should be long1024.
+    def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
+        """See `Encoder.encode`.
 
         Raises:
-            WeightsError: the pixels do not fit the frame.
+            ImageError: the pixels do not fit the frame; the view should be long1024.
         """
         import torch
 
         h, w = valid
         if max(h, w) > self._frame:
-            raise WeightsError(
-                f"{self.spec.name} sees {self._frame}x{self._frame} pixels, found {w}x{h}. Use --view long{self._frame}."
+            raise ImageError(
+                "larger than the encoder's input",
+                f"{self.spec.name} sees {self._frame}x{self._frame} pixels, found {w}x{h}. Use --view "
+                f"long{self._frame}.",
             )
         with torch.inference_mode():
             inside = pixels[:, :, :h, :w].to(self.device, torch.float32)
@@ -227,11 +227,7 @@ class SamEncoder:
             x = torch.nn.functional.pad((inside - mean) / std, (0, self._frame - w, 0, self._frame - h))
             x = self._module.patch_embed(x) + self._module.pos_embed
             found: dict[str, torch.Tensor] = {}
-            deepest = (
-                len(self._module.blocks)
-                if "neck" in taps
-                else 1 + max(int(t.partition(".")[2]) for t in taps)
-            )
+            deepest = len(self._module.blocks) if "neck" in taps else 1 + max(int(t.partition(".")[2]) for t in taps)
             for i, block in enumerate(self._module.blocks[:deepest]):
                 x = block(x)
                 if f"block.{i}" in taps:

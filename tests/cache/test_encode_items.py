@@ -1,0 +1,269 @@
+"""Images in, rows out: in order, each with its features or its own reason, whatever the others do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cache.encode import Encoded, Item, encode_items
+from cache.errors import CacheError, ImageError
+from cache.features import expand
+from cache.views import parse_view
+
+
+@pytest.fixture
+def encode(fakes: ModuleType) -> Callable[..., list[Encoded]]:
+    def run(items: Sequence[Item], encoder: Any = None, patterns: Sequence[str] = ("*:map", "*:moments"), **more: Any):
+        wanted = expand(patterns, ["fine", "coarse"])
+        return list(encode_items(items, encoder or fakes.FakeEncoder(), parse_view("native"), wanted, **more))
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path: Path, fakes: ModuleType) -> list[Item]:
+    sizes = [(20, 30), (20, 30), (33, 17), (20, 30), (20, 30), (20, 30), (20, 30), (20, 30), (64, 64)]
+    names = fakes.write_images(tmp_path / "images", sizes)
+    return [Item(name, tmp_path / "images" / name) for name in names]
+
+
+def test_rows_come_in_order_with_the_right_values(images: list[Item], encode: Any, fakes: ModuleType) -> None:
+    rows = encode(images)
+    assert [row.id for row in rows] == [item.id for item in images]
+    for row, item in zip(rows, images, strict=True):
+        assert (row.status, row.reason) == ("ok", "")
+        for name in fakes.features("*:map", "*:moments"):
+            np.testing.assert_array_equal(row.features[str(name)], fakes.truth(item.path, name), strict=True)
+
+
+def test_neighbours_of_equal_size_share_a_pass(images: list[Item], encode: Any, fakes: ModuleType) -> None:
+    encoder = fakes.FakeEncoder()
+    encode(images, encoder)
+    assert [(call[0], call[2], call[3]) for call in encoder.calls] == [
+        (2, 30, 20),
+        (1, 17, 33),
+        (4, 30, 20),
+        (1, 30, 20),
+        (1, 64, 64),
+    ]
+    encoder = fakes.FakeEncoder()
+    encode(images, encoder, batch_size=1)
+    assert {call[0] for call in encoder.calls} == {1}
+
+
+def test_only_the_taps_asked_for_are_made(images: list[Item], fakes: ModuleType, encode: Any) -> None:
+    (row,) = encode(images[:1], patterns=["coarse:moments"])
+    assert list(row.features) == ["coarse:moments"]
+
+
+def test_each_failure_has_its_reason_and_the_others_go_on(images: list[Item], encode: Any, tmp_path: Path) -> None:
+    whole = images[0].path.read_bytes()
+    images[0].path.write_bytes(b"")
+    images[1].path.write_bytes(b"a letter")
+    images[3].path.write_bytes(whole[: len(whole) // 2])
+    images[4].path.unlink()
+    images[5].path.unlink()
+    images[5].path.mkdir()
+    images[6] = images[6]._replace(sha256="0" * 64)
+    images[7] = images[7]._replace(width=30, height=20)
+    reasons = [row.reason for row in encode(images)]
+    assert reasons == [
+        "empty file",
+        "not an image",
+        "",
+        "truncated",
+        "missing",
+        "cannot be read",
+        "changed",
+        "changed",
+        "",
+    ]
+
+
+def test_a_failed_row_says_what_was_read(images: list[Item], encode: Any) -> None:
+    images[0] = images[0]._replace(sha256="0" * 64)
+    images[1].path.unlink()
+    rows = encode(images[:3])
+    assert [len(row.sha256) for row in rows] == [64, 0, 64]
+    assert [row.features for row in rows[:2]] == [{}, {}]
+    assert (rows[2].width, rows[2].height) == (33, 17)
+
+
+@given(kinds=st.lists(st.sampled_from(["a", "b", "empty", "gone"]), max_size=14), batch=st.integers(1, 5))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_row_is_lost_doubled_or_moved(
+    kinds: list[str], batch: int, encode: Any, tmp_path: Path, fakes: ModuleType
+) -> None:
+    for name, size in (("a.png", 9), ("b.png", 12)):
+        fakes.write_image(tmp_path / name, size, size, size)
+    (tmp_path / "empty.png").write_bytes(b"")
+    items = [Item(f"{i}", tmp_path / f"{kind}.png") for i, kind in enumerate(kinds)]
+    rows = encode(items, batch_size=batch)
+    assert [row.id for row in rows] == [item.id for item in items]
+    side = {"a": 9, "b": 12}
+    for row, kind in zip(rows, kinds, strict=True):
+        assert (row.status == "ok") == (kind in side)
+        if kind in side:
+            assert row.features["fine:map"].shape[:2] == (-(-side[kind] // 4),) * 2
+
+
+def test_out_of_memory_halves_the_batch(images: list[Item], encode: Any, fakes: ModuleType) -> None:
+    class Small(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+        """A fake with room for two images."""
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            found = super().encode(pixels, valid, taps)
+            if len(pixels) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return found
+
+    encoder = Small()
+    rows = encode(images, encoder)
+    assert all(row.status == "ok" for row in rows)
+    assert [c[0] for c in encoder.calls] == [2, 1, 4, 2, 2, 1, 1]
+    for mine, theirs in zip(rows, encode(images), strict=True):
+        np.testing.assert_array_equal(mine.features["fine:map"], theirs.features["fine:map"])
+
+
+def test_the_failed_pass_is_let_go_before_the_halves(images: list[Item], encode: Any, fakes: ModuleType) -> None:
+    """The trap: an exception that is being handled keeps its frames, and these keep the tensors of the failed pass."""
+    import weakref
+
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    class Large(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+        """A fake whose failed pass held a tensor."""
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            assert not [ref for ref in alive if ref() is not None]
+            held = torch.zeros(10)
+            if len(pixels) > 1:
+                alive.append(weakref.ref(held))
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().encode(pixels, valid, taps)
+
+    assert all(row.status == "ok" for row in encode(images, Large()))
+    assert len(alive) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "out of memory"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out of memory"),
+        (
+            RuntimeError("Kernel size can't be greater\nthan input"),
+            "encoder failed: RuntimeError: Kernel size can't be greater",
+        ),
+        (ValueError("of a plugin"), "encoder failed: ValueError: of a plugin"),
+        (ImageError("larger than the encoder's input", "64x64"), "larger than the encoder's input"),
+    ],
+)
+def test_an_image_that_the_encoder_cannot_take_fails_alone(
+    images: list[Item], encode: Any, fakes: ModuleType, error: Exception, reason: str, tmp_path: Path
+) -> None:
+    """In a batch with others of its size: they are encoded, it says why it was not."""
+    black = fakes.write_image(tmp_path / "black.png", 20, 30, 1)
+    from PIL import Image
+
+    Image.new("RGB", (20, 30)).save(black)
+    items = [*images[3:6], Item("black", black), *images[6:]]
+
+    class Picky(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+        """A fake that cannot see black."""
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            if bool((pixels.amax(dim=(1, 2, 3)) == 0).any()):
+                raise error
+            return super().encode(pixels, valid, taps)
+
+    rows = encode(items, Picky())
+    assert [row.id for row in rows] == [item.id for item in items]
+    assert {row.id: row.reason for row in rows if row.status != "ok"} == {"black": reason}
+
+
+def test_a_device_that_is_lost_stops_the_run_and_names_the_image(
+    images: list[Item], encode: Any, fakes: ModuleType
+) -> None:
+    """The trap: after a CUDA error every further call fails, and thousands of good images would become failed rows."""
+    if not hasattr(torch, "AcceleratorError"):
+        pytest.skip("this torch has no error of its own for a lost device")
+
+    class Lost(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+        """A fake on a device that fails."""
+
+        def encode(self, *_: Any) -> Any:
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    with pytest.raises(CacheError, match=r"fake on cpu.*'i000\.png'.*device-side assert.*same command again"):
+        encode(images, Lost())
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (float("nan"), "non-finite feature"),
+        (float("inf"), "non-finite feature"),
+        (65_505.0, "feature over the range of float16"),
+        (-1e30, "feature over the range of float16"),
+        (65_504.0, ""),
+    ],
+)
+def test_a_feature_that_cannot_be_stored_fails_its_row_alone(
+    images: list[Item], encode: Any, fakes: ModuleType, value: float, reason: str
+) -> None:
+    class Odd(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+        """A fake with one wild number in the second image of each pass."""
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            maps = super().encode(pixels, valid, taps)
+            for m in maps.values():
+                m[1:2, 1, -1, -1] = value
+            return maps
+
+    rows = encode(images[:2], Odd())
+    assert [row.reason for row in rows] == ["", reason]
+    if "range" in reason:  # summaries are float32: there it can be stored
+        assert [row.reason for row in encode(images[:2], Odd(), ["*:moments"])] == ["", ""]
+    elif reason:
+        assert [row.reason for row in encode(images[:2], Odd(), ["*:moments"])] == ["", reason]
+
+
+def test_memory_ahead_is_bounded(images: list[Item], encode: Any, fakes: ModuleType, tmp_path: Path) -> None:
+    """The trap: threads that decode ahead without a bound hold the whole dataset in memory."""
+    from cache import images as module
+
+    decoded: list[int] = []
+    seen: list[int] = []
+    real = module.decode
+
+    def decode(data: bytes) -> Any:
+        decoded.append(1)
+        return real(data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "decode", decode)
+        many = [images[0]] * 60
+        wanted = expand(["fine:map"], ["fine"])
+        for _ in encode_items(many, fakes.FakeEncoder(), parse_view("native"), wanted, batch_size=2, threads=2):
+            seen.append(1)
+            assert len(decoded) - len(seen) <= 2 * 2 + 2 + 2
+    assert len(seen) == 60
+
+
+def test_leaving_early_leaves_no_thread(images: list[Item], fakes: ModuleType) -> None:
+    import threading
+
+    rows = encode_items(images, fakes.FakeEncoder(), parse_view("native"), expand(["fine:map"], ["fine"]))
+    next(iter(rows))
+    rows.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]

@@ -1,0 +1,187 @@
+"""SAM's encoders against segment-anything itself: same weights files, same padding, same maps at every block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from segment_anything.build_sam import _build_sam
+from segment_anything.modeling import Sam
+from skimage import data as photographs
+from torch.utils.flop_counter import FlopCounterMode
+
+from cache.encoders import sam
+from cache.encoders.sam import SAM_TINY, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SHAPES, SamFamily
+from cache.errors import ImageError, WeightsError
+from cache.views import parse_view
+
+FRAME = 256  # 16 x 16 tokens: more than a window of 14, so that windows are padded and position terms resampled
+BIG = {"sam-vit-b": SAM_VIT_B, "sam-vit-l": SAM_VIT_L, "sam-vit-h": SAM_VIT_H}
+
+
+def randomised(module: torch.nn.Module, seed: int = 0) -> None:
+    """Random weights, position terms too: with segment-anything's own zeros a wrong one would not show."""
+    torch.manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        spread = 0.3 if "rel_pos" in name or "pos_embed" in name else 0.6 / max(parameter[0].numel(), 1) ** 0.5
+        parameter.data.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, spread)
+
+
+def official(image_encoder: torch.nn.Module, path: Path) -> Path:
+    """A checkpoint in the official form: the whole model's names, others' beside the encoder's."""
+    state = {f"image_encoder.{n}": v for n, v in image_encoder.state_dict().items()}
+    torch.save({**state, "mask_decoder.iou_token.weight": torch.zeros(1, 256)}, path)
+    return path
+
+
+def whole_sam(image_encoder: Any) -> Sam:
+    """segment-anything's model around an encoder; its decoders are not asked."""
+    nothing: Any = torch.nn.Identity()
+    return Sam(image_encoder, nothing, nothing, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]).eval()
+
+
+def theirs(model: Sam, pixels: np.ndarray) -> dict[str, torch.Tensor]:
+    """Every block's output and the neck's by segment-anything's own forward and padding: (C, h, w), uncropped."""
+    found: dict[str, torch.Tensor] = {}
+    encoder: Any = model.image_encoder
+    hooks = [
+        block.register_forward_hook(lambda _m, _i, out, i=i: found.__setitem__(f"block.{i}", out[0].permute(2, 0, 1)))
+        for i, block in enumerate(encoder.blocks)
+    ]
+    with torch.inference_mode():
+        x = model.preprocess(torch.from_numpy(pixels).permute(2, 0, 1).float())
+        found["neck"] = encoder(x[None])[0]
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def compare(encoder: Any, model: Sam, view: str, rgb: np.ndarray) -> None:
+    pixels = parse_view(view).apply(np.ascontiguousarray(rgb)).copy()
+    h, w = pixels.shape[:2]
+    expected = theirs(model, pixels)
+    found = encoder.encode(torch.from_numpy(pixels).permute(2, 0, 1)[None], (h, w), list(expected))
+    gh, gw = -(-h // 16), -(-w // 16)
+    assert len(expected) >= 2
+    for tap, value in expected.items():
+        assert relative_error(found[tap][0], value[:, :gh, :gw]) <= 1e-5, tap
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_every_tap_is_segment_anythings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real width, heads and windows of each size, with three blocks and a smaller frame."""
+    shape = SHAPES[name]._replace(frame=FRAME, depth=3, global_blocks=(1,))
+    monkeypatch.setitem(SHAPES, name, shape)
+    model = whole_sam(sam.build(shape))
+    randomised(model.image_encoder)
+    encoder = BIG[name].load(official(model.image_encoder, tmp_path / "mine.pth"), "cpu")
+    assert encoder.stamps == ("UNVERIFIED",)
+    cat = photographs.chelsea()
+    for rgb in (cat[:256, :256], cat[:200, :61]):  # square, tall
+        compare(encoder, model, f"long{FRAME}", rgb)
+
+
+def test_the_frame_of_1024_is_segment_anythings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ViT-B as segment-anything builds it, all but its depth, on a wide photograph: attention over 64x64 tokens."""
+    shape = SHAPES["sam-vit-b"]._replace(depth=1, global_blocks=(0,))
+    monkeypatch.setitem(SHAPES, "sam-vit-b", shape)
+    torch.manual_seed(0)
+    model = _build_sam(768, 1, 12, [0])
+    randomised(model.image_encoder)
+    torch.save(model.state_dict(), tmp_path / "mine.pth")  # decoders and all
+    encoder = SAM_VIT_B.load(tmp_path / "mine.pth", "cpu")
+    compare(encoder, model, "long1024", photographs.coffee()[:, :450])
+
+
+def test_the_tiny_one_is_segment_anythings_too() -> None:
+    encoder: Any = SAM_TINY.load(None, "cpu")
+    compare(encoder, whole_sam(encoder._module), "long256", photographs.rocket()[:300])
+
+
+def test_the_tiny_ones_weights_are_the_same_everywhere() -> None:
+    """Its identity is the digest of its seeded weights; another digest on another machine would be another store."""
+    assert SAM_TINY.load(None, "cpu").identity.weights.startswith("eca7d1e66acd")
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_declared_facts_are_those_of_segment_anything(name: str) -> None:
+    """Channels, depth and strides of the modules that segment-anything builds, without their weights in memory."""
+    spec = BIG[name].spec
+    with torch.device("meta"):
+        module: Any = sam.build(SHAPES[name])
+    assert [t.name for t in spec.taps] == [*(f"block.{i}" for i in range(len(module.blocks))), "neck"]
+    assert {t.channels for t in spec.taps[:-1]} == {module.patch_embed.proj.out_channels}
+    assert spec.taps[-1].channels == module.neck[0].out_channels
+    assert {t.stride for t in spec.taps} == {module.patch_embed.proj.stride[0]}
+    own = [i for i, block in enumerate(module.blocks) if block.window_size == 0]
+    assert tuple(own) == SHAPES[name].global_blocks
+    assert spec.heavy
+    assert spec.weights_file.endswith(f"{spec.weights_sha256_prefix}.pth")
+
+
+@pytest.mark.parametrize("family", [SAM_TINY, *BIG.values()], ids=lambda f: f.spec.name)
+def test_the_declared_cost_is_the_real_one(family: SamFamily) -> None:
+    """Counted by torch, on shapes alone."""
+    shape = SHAPES[family.spec.name]
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        sam.build(shape)(torch.empty(1, 3, shape.frame, shape.frame))
+    assert family.spec.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=0.02)
+
+
+def test_only_as_deep_as_asked() -> None:
+    encoder: Any = SAM_TINY.load(None, "cpu")
+    ran: list[int] = []
+    for i, block in enumerate(encoder._module.blocks):
+        block.register_forward_hook(lambda _m, _i, _o, i=i: ran.append(i))
+    encoder.encode(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), (16, 16), ["block.1"])
+    assert ran == [0, 1]
+
+
+def test_pixels_larger_than_the_frame_are_a_failed_image() -> None:
+    encoder = SAM_TINY.load(None, "cpu")
+    with pytest.raises(
+        ImageError, match=r"larger than the encoder's input: .*256x256 pixels, found 257x8.*--view long256"
+    ):
+        encoder.encode(torch.zeros(1, 3, 8, 257, dtype=torch.uint8), (8, 257), ["neck"])
+
+
+def tiny_shape(name: str, monkeypatch: pytest.MonkeyPatch) -> SamFamily:
+    monkeypatch.setitem(SHAPES, name, SHAPES[name]._replace(frame=32, depth=1, global_blocks=()))
+    return BIG[name]
+
+
+def test_a_checkpoint_of_another_size_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_shape("sam-vit-l", monkeypatch)
+    file = official(sam.build(SHAPES["sam-vit-l"]), tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"It looks like sam-vit-l: type --encoder sam-vit-l"):
+        tiny_shape("sam-vit-b", monkeypatch).load(file, "cpu")
+
+
+def test_what_is_no_sam_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"pos_embed is missing.*Is it a SAM checkpoint"):
+        tiny_shape("sam-vit-b", monkeypatch).load(tmp_path / "mine.pth", "cpu")
+
+
+def test_no_checkpoint_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match=r"expected a checkpoint, found none. Type --weights FILE"):
+        tiny_shape("sam-vit-h", monkeypatch).load(None, "cpu")
+
+
+def test_an_encoders_names_without_the_prefix_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = tiny_shape("sam-vit-b", monkeypatch)
+    module = sam.build(SHAPES["sam-vit-b"])
+    randomised(module)
+    torch.save(module.state_dict(), tmp_path / "bare.pth")
+    pixels = torch.full((1, 3, 32, 32), 9, dtype=torch.uint8)
+    one = family.load(tmp_path / "bare.pth", "cpu").encode(pixels, (32, 32), ["neck"])["neck"]
+    other = family.load(official(module, tmp_path / "whole.pth"), "cpu").encode(pixels, (32, 32), ["neck"])["neck"]
+    assert torch.equal(one, other)
