@@ -6,6 +6,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where bytecode may not be kept, each process compiles torch and pandas again: about five seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup test demo check clean
 
 setup: .venv/.ready

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -136,6 +137,8 @@ def scored(result: Result) -> Scored:
     lost = failure != ""
     prediction[lost] = np.nan
     numbers = score(quality, prediction)
+    if evaluation.scale.get("predictions") == "any":  # another scale than the labels': a distance means nothing
+        numbers = msgspec.structs.replace(numbers, rmse=math.nan)
     groups = frame["group"].fillna("").astype(str)
     units = groups.where(groups != "", frame["id"]).tolist()
     srcc, plcc = intervals(quality, prediction, units)
