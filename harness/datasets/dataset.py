@@ -20,13 +20,16 @@ from harness.datasets import manifest as manifests
 from harness.datasets.errors import DatasetError
 from harness.datasets.files import Advance, FileFacts, KnownFile, Probe, read_files
 from harness.datasets.manifest import column, select
-from harness.datasets.readers import Labels, contents
+from harness.datasets.readers import Labels
 from harness.datasets.scale import QualityMap, ScoreScale
+from harness.datasets.site import contents
 from harness.datasets.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from cache.blocks import PlanItem
+    from cache.rows import Features
     from harness.splits.split import Split
+    from heads.base import Examples
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,17 @@ class Dataset:
             raise DatasetError(f"train ids with a label in {self.name}", f"{len(unknown)} without, e.g. {unknown[0]!r}")
         return self.scale.quality_map([mos[name] for name in ids])
 
+    def examples(self, features: Features, train: Iterable[str] | None = None) -> Examples:
+        """Its labelled rows that have features, joined by id; see `harness.examples`.
+
+        Args:
+            features: rows of a store, as `store.select([...])` gives them.
+            train: ids that an open scale's map to quality is fitted on; not looked at on a closed one.
+        """
+        from harness.examples import join
+
+        return join(self, features, self.quality_map(train))
+
     def splits(self, text: str, seed: int = 0) -> list[Split]:
         """The splits that `official`, `random:K` or `leave-one-out` names; see `harness.splits.kinds`."""
         from harness.splits.kinds import parse_split
@@ -251,8 +265,17 @@ def open_spec(spec: DatasetSpec, root: Path | str | None = None, labels: Path | 
         raise DatasetError(f"{spec.name}: its label files at {beside}", "no such folder", "Correct --labels.")
     module, _, function = spec.reader.partition(":")
     read: Callable[[Path | None, Path | None], Labels] = getattr(importlib.import_module(module), function)
-    found = read(top, beside)
-    return from_labels(spec, top, found)
+    try:
+        return from_labels(spec, top, read(top, beside))
+    except DatasetError as error:
+        if not spec.tree_unverified:
+            raise
+        # Made for the day when the reader is wrong: whoever has the official files can tell.
+        doubt = (
+            "No official file of this dataset was at hand when its reader was written: if this is the official "
+            "download, the reader is wrong; please report this message."
+        )
+        raise DatasetError(error.expected, error.found, f"{error.do} {doubt}".strip()) from error
 
 
 def _places(root: Path | str | None, labels: Path | str | None) -> tuple[Path | None, Path | None]:

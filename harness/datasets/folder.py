@@ -83,7 +83,8 @@ SPEC = DatasetSpec(
     licence_thumbnails=True,
     citation="",
     obtain="Write a CSV: one row an image, id (file name) and mos.",
-    sources={},
+    sources={"tree": "docs/datasets.md", "terms": "yours", "obtain": "docs/datasets.md"}
+    | dict.fromkeys(("scale", "label_variant", "group_rule"), f"{FILE}, or the defaults"),
     reader="harness.datasets.folder:read",
 )
 

@@ -36,6 +36,7 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "level": (WHOLE, 0),  # 0: none, or not declared
     "scene": (TEXT, ""),  # scene or source
     "official_part": (TEXT, ""),  # train, valid, test or ""
+    "official_parts": (TEXT, ""),  # further published splits of this dataset: "device=train"; see `parts_of`
     "is_reference": (FLAG, False),
     "failure": (TEXT, ""),  # why this row cannot be used; "" if it can
     "sha256": (TEXT, ""),  # "": not known yet
@@ -93,6 +94,24 @@ def column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
 def select(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
     """The rows where the mask is true."""
     return frame.iloc[np.flatnonzero(mask)]
+
+
+def parts_of(frame: pd.DataFrame, split: str = "") -> NDArray[Any]:
+    """The published part of each row; a dataset with several published splits names the further ones.
+
+    Args:
+        split: "" for the split of the column `official_part`; else a name that `official_parts` uses ("device").
+
+    Raises:
+        DatasetError: no row has a part in a split of this name.
+    """
+    if not split:
+        return column(frame, "official_part")
+    told = [dict(pair.split("=", 1) for pair in text.split()) for text in frame["official_parts"]]
+    if not any(split in row for row in told):
+        there = sorted({name for row in told for name in row})
+        raise DatasetError(f"a published split {split!r}", ", ".join(there) or "none with a name", "Use one of these.")
+    return np.array([row.get(split, "") for row in told], dtype=object)
 
 
 def _check_ids(frame: pd.DataFrame) -> None:

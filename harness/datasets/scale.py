@@ -10,13 +10,15 @@ head.
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from harness.datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Kind = Literal["MOS", "DMOS", "JOD", "ELO", "proxy"]
 
@@ -36,14 +38,20 @@ class QualityMap(msgspec.Struct, frozen=True):
 
     def to_quality(self, mos: ArrayLike) -> NDArray[np.float64]:
         """Published scores, any shape -> quality, same shape, float64, higher is better; NaN stays NaN."""
+        import numpy as np
+
         return np.asarray(np.asarray(mos, dtype=np.float64) * self.slope + self.offset)
 
     def to_mos(self, quality: ArrayLike) -> NDArray[np.float64]:
         """Quality, any shape -> the published scale, same shape, float64; the inverse of `to_quality`."""
+        import numpy as np
+
         return np.asarray((np.asarray(quality, dtype=np.float64) - self.offset) / self.slope)
 
     def spread(self, std: ArrayLike) -> NDArray[np.float64]:
         """Standard deviations in published units, any shape -> in quality units (never negative)."""
+        import numpy as np
+
         return np.asarray(np.asarray(std, dtype=np.float64) * abs(self.slope))
 
 
@@ -95,6 +103,8 @@ class ScoreScale(msgspec.Struct, frozen=True):
             DatasetError: an open scale without train rows, or with train labels that are all equal or not
                 finite.
         """
+        import numpy as np
+
         sign = 1.0 if self.higher_is_better else -1.0
         if self.low is not None and self.high is not None:
             slope = 1.0 / (float(self.high) - float(self.low))
@@ -120,6 +130,8 @@ class ScoreScale(msgspec.Struct, frozen=True):
         """Which finite scores lie outside the declared ends by more than a rounding error; all False on an
         open scale.
         """
+        import numpy as np
+
         values = np.asarray(mos, dtype=np.float64)
         if self.low is None or self.high is None:
             return np.zeros(values.shape, dtype=np.bool_)

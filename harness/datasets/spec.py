@@ -9,6 +9,10 @@ import msgspec
 from harness.datasets.scale import ScoreScale
 
 UNVERIFIED = "unverified"
+FACTS = (
+    "year", "count", "references", "distortions", "scale", "label_variant", "spread", "group_rule", "official_split",
+    "tree", "shares", "terms", "obtain", "citation",
+)  # fmt: skip
 
 
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,17 +20,22 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: what a person types; letters, digits, `.`, `_`, `-`.
+        year: of the paper; 0 for "yours".
         count: labelled images (distorted ones where there are references); 0 for "yours".
         references: reference images; 0 where the photographs are their own references.
         distortions: distortion types; 0 for authentic distortions.
         label_variant: which of several published labels this is.
+        spread: what the columns std and votes hold; "" where neither is published.
         group_rule: the unit that must not be on two sides of a split ("image", "reference").
         official_split: the published split in words; "" where there is none.
         tree: what the official download looks like, one entry a line.
+        mirror: what other well-known archives of it look like; their images have the same ids.
+        shares: other dataset (or source of photographs) -> what both hold; a cross test of the two is not clean.
+        beware: what is commonly got wrong with it.
         licence_thumbnails: whether the terms let a report show small copies of images.
         obtain: how to get it, for a person.
-        sources: fact -> where it was read, or "unverified".
-        reader: "module:function" that reads the labels: `(root, labels) -> Labels`.
+        sources: fact -> where it was read, or "unverified"; a fact that is not named is unverified.
+        reader: "module:callable" that reads the labels: `(root, labels) -> Labels`.
         fetchable: whether the project can make or fetch it by itself.
         plugin: the package that offers it; "" for a built-in.
     """
@@ -48,9 +57,27 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     obtain: str
     sources: dict[str, str]
     reader: str
+    spread: str = ""
+    mirror: str = ""
+    shares: dict[str, str] = {}
+    beware: str = ""
     fetchable: bool = False
     plugin: str = ""
 
+    def source(self, fact: str) -> str:
+        """Where a fact was read, or "unverified"."""
+        return self.sources.get(fact) or UNVERIFIED
+
     def unverified(self) -> list[str]:
-        """The facts that nobody has checked against a source."""
-        return sorted(fact for fact, source in self.sources.items() if source == UNVERIFIED)
+        """The facts that nobody has checked against a source; a fact that states nothing needs none."""
+        return [fact for fact in FACTS if getattr(self, fact) and self.source(fact).startswith(UNVERIFIED)]
+
+    @property
+    def tree_unverified(self) -> bool:
+        """Whether the reader was written without any official file of this dataset at hand."""
+        return self.source("tree").startswith(UNVERIFIED)
+
+
+def sourced(source: str, *facts: str) -> dict[str, str]:
+    """One source of several facts, to be joined by `|`."""
+    return dict.fromkeys(facts, source)

@@ -232,6 +232,7 @@ def _spec(kind: str, title: str) -> DatasetSpec:
         sources={
             "count": f"{len(photographs)} photographs x {len(families)} families x {len(LEVELS)} levels",
             "scale": "SSIM, negative values set to 0",
+            "tree": "made by this project",
             "terms": "docstrings of skimage.data; README of sklearn.datasets.images",
         },
         reader=f"harness.datasets.synthetic:{reader}",

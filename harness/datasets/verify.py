@@ -6,9 +6,11 @@ How a file is decoded is not known here: the caller passes the function that wor
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -35,9 +37,13 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
         undecodable: id -> reason.
         duplicates: groups of ids whose files have the same bytes.
         duplicates_across: those that stand in different official parts.
-        scale: what is declared; `lowest` and `highest` are what is found.
+        labels: which of several published labels these are; `scale` what is declared of them, `lowest` and `highest`
+            what is found.
+        parts: labelled rows by official part, where there is one.
         level_trends: distortion -> SRCC of mos and level within it, where levels are known: near -1 where
             higher is better and levels count damage. A fact to look at, not a verdict.
+        direction: what these trends say of the declared direction.
+        sums: the file with the sha256 of every image; "" where none was asked for.
         problems: what makes work on this dataset untrustworthy, in words.
     """
 
@@ -53,10 +59,14 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
     undecodable: dict[str, str]
     duplicates: list[list[str]]
     duplicates_across: list[list[str]]
+    labels: str
+    parts: dict[str, int]
     scale: str
     lowest: float
     highest: float
     level_trends: dict[str, float]
+    direction: str
+    sums: str
     sizes: dict[str, int]
     label_digest: str
     note: str
@@ -74,6 +84,7 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
         lines = [
             f"{self.dataset} in {self.root}",
             f"  labels      {self.labelled:,}; {self.scale}; found {self.lowest:g} to {self.highest:g}",
+            f"  variant     {self.labels}; digest {self.label_digest[:12]}",
             f"  images      {self.present:,} here ({self.references} of them references), "
             f"{self.missing:,} missing{' (SUBSET)' if self.missing else ''}",
             f"  sizes       {', '.join(sizes[:SHOWN])}{', ...' if len(sizes) > SHOWN else ''}",
@@ -82,11 +93,10 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
         lines += [f"  left out    {self.unlabelled} images without a label"] * (self.unlabelled > 0)
         lines += [f"  note        {self.note}"] * bool(self.note)
         lines += [f"  same bytes  {' = '.join(ids)}" for ids in self.duplicates[:SHOWN]]
-        if self.level_trends:
-            middle = float(np.median(list(self.level_trends.values())))
-            weak = [f"{name} {value:+.2f}" for name, value in self.level_trends.items() if abs(value) < 0.5]
-            lines.append(f"  levels      SRCC with the label {middle:+.2f} (median of {len(self.level_trends)} types)")
-            lines += [f"              weak: {', '.join(weak)}"] * bool(weak)
+        parts = [f"{count:,} {part}" for part, count in self.parts.items()]
+        lines += [f"  split       {', '.join(parts)}"] * bool(parts)
+        lines += [f"  direction   {self.direction}"] * bool(self.direction)
+        lines += [f"  sha256      {self.sums}"] * bool(self.sums)
         lines += [f"  PROBLEM     {problem}" for problem in self.problems]
         return Text("\n".join(lines + ["  every image here can be used"] * (not self.problems)))
 
@@ -102,7 +112,8 @@ def verify(
     dataset: Dataset,
     decode: Callable[[bytes], Any] | None = None,
     progress: Advance | None = None,
-    threads: int = 4,
+    threads: int | None = None,
+    out: Path | None = None,
 ) -> VerifyReport:
     """Reads every image of a dataset that is here and looks at its labels.
 
@@ -111,7 +122,8 @@ def verify(
             and raised.
             None: files are hashed only.
         progress: called with 1 after each file.
-        threads: files at a time; decoding releases Python's lock.
+        threads: files at a time, default one a core; decoding releases Python's lock.
+        out: where to write the sha256 of every file, in the form that `sha256sum -c` reads.
     """
     rows = select(dataset.manifest, column(dataset.manifest, "present"))
     names = [str(name) for name in rows["id"]] if dataset.root is not None else []
@@ -122,8 +134,10 @@ def verify(
             progress(1)
         return found
 
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
+    with ThreadPoolExecutor(max(threads or os.cpu_count() or 1, 1)) as pool:
         looks = list(pool.map(look, names))
+    if out is not None:
+        _write_sums(dataset, looks, out)
     undecodable = {look.id: look.reason for look in looks if look.reason}
     parts = dict(zip(dataset.manifest["id"], dataset.manifest["official_part"], strict=True))
     duplicates = _duplicates(looks)
@@ -131,6 +145,8 @@ def verify(
     mos = column(dataset.labelled, "mos")
     judged = select(dataset.manifest, ~column(dataset.manifest, "is_reference"))
     gone = select(judged, ~column(judged, "present"))
+    trends = level_trends(dataset.labelled)
+    counts = Counter(part for part in dataset.labelled["official_part"] if part)
     return VerifyReport(
         dataset=dataset.name,
         root=str(dataset.root or ""),
@@ -144,10 +160,14 @@ def verify(
         undecodable=undecodable,
         duplicates=duplicates,
         duplicates_across=across,
+        labels=dataset.spec.label_variant,
+        parts={part: counts[part] for part in ("train", "valid", "test") if counts[part]},
         scale=str(dataset.scale),
         lowest=float(mos.min()),
         highest=float(mos.max()),
-        level_trends=level_trends(dataset.labelled),
+        level_trends=trends,
+        direction=direction_in_words(trends, dataset.scale.higher_is_better),
+        sums=str(out or ""),
         sizes=dict(Counter(look.size for look in looks if look.size).most_common()),
         label_digest=dataset.label_digest,
         note=dataset.note,
@@ -187,6 +207,29 @@ def level_trends(labelled: pd.DataFrame) -> dict[str, float]:
         if levels.nunique() > 1 and mos.nunique() > 1:
             trends[str(name)] = float(np.corrcoef(levels, mos)[0, 1])
     return trends
+
+
+def direction_in_words(trends: dict[str, float], higher_is_better: bool) -> str:
+    """Whether labels get worse with the level, as most types of most datasets do; a doubt, never a proof."""
+    if not trends:
+        return ""
+    sign = -1 if higher_is_better else 1
+    worse = sum(value * sign > 0 for value in trends.values())
+    middle = float(np.median(list(trends.values())))
+    weak = [f"{name} {value:+.2f}" for name, value in trends.items() if abs(value) < 0.5 or value * sign < 0]
+    told = f"labels get worse with the level in {worse} of {len(trends)} types (median SRCC {middle:+.2f})"
+    if worse * 2 < len(trends):
+        return f"LOOK: {told}: are they turned round, or does the level count quality?"
+    return told + (f"; weak or otherwise: {', '.join(weak[:SHOWN])}" if weak else "")
+
+
+def _write_sums(dataset: Dataset, looks: Iterable[_Look], out: Path) -> None:
+    paths = dict(zip(dataset.manifest["id"], dataset.manifest["path"], strict=True))
+    lines = sorted((paths[look.id], look.sha256) for look in looks if look.sha256)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    part.write_text("".join(f"{digest}  {path}\n" for path, digest in lines), encoding="utf-8")
+    part.replace(out)
 
 
 def _problems(dataset: Dataset, undecodable: dict[str, str], across: list[list[str]]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from harness.datasets.dataset import Dataset, open_dataset
-from harness.datasets.verify import verify
+from harness.datasets.verify import direction_in_words, verify
 
 
 class OddError(Exception):
@@ -98,6 +101,42 @@ def test_level_trends_tell_a_type_that_gets_better_with_its_level(make: Callable
     )
     report = verify(make({"x1.png": b"1"}, table))
     assert report.level_trends == pytest.approx({"x": 1.0, "y": -1.0})
+
+
+def test_the_direction_of_labels_is_held_against_their_levels(make: Callable[..., Dataset]) -> None:
+    table = "id,mos,distortion,level\n" + "".join(
+        f"{name}{level}.png,{level},{name},{level}\n" for name in "xyz" for level in (1, 2, 3)
+    )
+    report = verify(make({"x1.png": b"1"}, table))
+    assert report.direction.startswith("LOOK: labels get worse with the level in 0 of 3 types")
+    assert direction_in_words(report.level_trends, higher_is_better=False).startswith("labels get worse")
+    assert "turned round" in printed(report)
+    # It is a doubt: the level may count quality.
+    assert report.exit_code == 0
+
+
+def test_every_sha256_is_written_as_sha256sum_reads_it(make: Callable[..., Dataset], tmp_path: Path) -> None:
+    out = tmp_path / "sums" / "lab.sha256"
+    report = verify(make({"a.png": b"1", "b c.png": b"2"}, "id,mos\na.png,1\nb c.png,2\ngone.png,3\n"), out=out)
+    lines = [line.split("  ", 1) for line in out.read_text().splitlines()]
+    assert lines == [
+        [hashlib.sha256(b"1").hexdigest(), "images/a.png"],
+        [hashlib.sha256(b"2").hexdigest(), "images/b c.png"],
+    ]
+    assert report.sums == str(out)
+    assert [path.name for path in out.parent.iterdir()] == ["lab.sha256"]
+    # The standard tool agrees, from the root on.
+    if shutil.which("sha256sum"):
+        done = subprocess.run(["sha256sum", "-c", str(out)], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_report_names_the_label_variant_and_the_parts(make: Callable[..., Dataset]) -> None:
+    report = verify(make({"a.png": b"1"}, TABLE))
+    assert report.labels == "column mos of labels.csv"
+    assert report.parts == {"train": 2, "test": 2}
+    assert "digest" in printed(report)
+    assert "2 train, 2 test" in printed(report)
 
 
 def test_tid2013_levels_do_not_all_count_damage(data_root: Path) -> None:
