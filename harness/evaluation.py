@@ -6,20 +6,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
-from harness import examples, stamps
+from harness import console, examples, stamps
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cache.rows import Features
     from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
     from harness.datasets.scale import QualityMap
+    from harness.examples import Joined
+    from harness.splits.lookalikes import Twin
     from heads.base import Examples, Head
     from reports.card import Evaluation, Provenance
 
@@ -29,13 +32,9 @@ CARRIED = ("std", "group", "reference", "distortion", "level", "scene", "officia
 def evaluate(
     run: str,
     head: Head,
-    data: Dataset,
-    store: FeatureStore,
-    features: Features,
-    joined: Examples,
+    joined: Joined,
     ids: list[str],
     rows: str,
-    quality_map: QualityMap,
     run_stamps: list[str],
     provenance: Provenance,
 ) -> tuple[Evaluation, pd.DataFrame]:
@@ -44,44 +43,68 @@ def evaluate(
     Args:
         ids: the asked rows; each is one row of the prediction file.
         rows: what these rows are, in words: "official test", "all".
-        quality_map: turns this dataset's MOS into quality; for the columns of the file, not for the head.
     """
     from reports.card import Evaluation
     from reports.scores import SCORER
 
     start = time.monotonic()
-    frame = prediction_frame(data, ids, quality_map)
-    why = examples.lost(data, ids, features, dict(store.failures()))
+    frame = prediction_frame(joined.data, ids, joined.quality_map)
+    why = joined.lost(ids)
     frame["failure"] = [
         ("label is NaN" if np.isnan(m) else why.get(i, "")) for i, m in zip(frame["id"], frame["mos"], strict=True)
     ]
     usable = frame["failure"] == ""
-    predicted = predict(head, joined, list(frame.loc[usable, "id"]))
+    predicted = predict(head, joined.examples, list(frame.loc[usable, "id"]))
     frame.loc[usable, "prediction"] = predicted
     frame.loc[usable & ~np.isfinite(frame["prediction"]), "failure"] = "prediction is not finite"
-    reasons = Counter(str(reason) for reason in frame["failure"])
-    used, missing = reasons.pop("", 0), reasons["image missing"]
-    scale = data.spec.scale
+    scale = joined.data.scale
     card = Evaluation(
         run=run,
-        dataset=data.name,
+        dataset=joined.data.name,
         rows=rows,
-        counts={"asked": len(frame), "used": used, "missing": missing, "failed": len(frame) - used - missing},
-        failures={reason: count for reason, count in sorted(reasons.items()) if count},
-        stamps=stamps.ordered([*run_stamps, *data_stamps(data, store)]),
+        counts=counts(frame),
+        failures=failures(frame),
+        stamps=stamps.ordered([*run_stamps, *data_stamps(joined.data, joined.store)]),
         scorer=SCORER,
-        scale={
-            "name": scale.name,
-            "kind": scale.kind,
-            "low": scale.low,
-            "high": scale.high,
-            "higher_is_better": scale.higher_is_better,
-            "quality": quality_map.source,
-        },
+        scale={**msgspec.to_builtins(scale), "quality": joined.quality_map.source},
         seconds=time.monotonic() - start,
         provenance=provenance,
     )
     return card, frame
+
+
+def cleaned(card: Evaluation, frame: pd.DataFrame, twins: Sequence[Twin]) -> list[tuple[Evaluation, pd.DataFrame]]:
+    """The same evaluation without the rows that look like rows that were learnt from; none where there are no twins.
+
+    Args:
+        twins: asked pictures and what they look like; kept in the card.
+    """
+    alike = {twin.id for twin in twins}
+    rest = frame.loc[[i not in alike for i in frame["id"]]].reset_index(drop=True)
+    if len(rest) == len(frame):
+        return []
+    left_out = len(frame) - len(rest)
+    console.say(f"{left_out} of {len(frame)} test rows look like rows learnt from: scored with and without them")
+    said = msgspec.structs.replace(
+        card,
+        rows=f"{card.rows}, cleaned",
+        counts=counts(rest),
+        failures=failures(rest),
+        lookalikes=[tuple(twin) for twin in twins],
+    )
+    return [(said, rest)]
+
+
+def counts(frame: pd.DataFrame) -> dict[str, int]:
+    """Rows asked, used, missing and failed; asked is the sum of the others."""
+    why = Counter(str(reason) for reason in frame["failure"])
+    used, missing = why[""], why[examples.MISSING]
+    return {"asked": len(frame), "used": used, "missing": missing, "failed": len(frame) - used - missing}
+
+
+def failures(frame: pd.DataFrame) -> dict[str, int]:
+    """Reason -> rows without a prediction."""
+    return dict(sorted(Counter(str(reason) for reason in frame["failure"] if reason).items()))
 
 
 def prediction_frame(data: Dataset, ids: list[str], quality_map: QualityMap) -> pd.DataFrame:
@@ -124,7 +147,7 @@ def write(folder: Path, card: Evaluation, frame: pd.DataFrame) -> Path:
 
 def folder_name(dataset: str, rows: str) -> str:
     """`biq2021-official-test`, `livec-all`."""
-    return f"{dataset}-{rows.replace(' ', '-').replace(':', '-')}"
+    return f"{dataset}-{rows.replace(',', '').replace(' ', '-').replace(':', '-')}"
 
 
 def summary(frame: pd.DataFrame) -> dict[str, Any]:

@@ -4,6 +4,8 @@ scores.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +15,36 @@ from harness.errors import NotFoundError
 
 if TYPE_CHECKING:
     from cache.rows import Features
+    from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
     from harness.datasets.scale import QualityMap
     from heads.base import Examples
+
+
+MISSING = "image missing"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A dataset and a store of it, joined: what is fitted and scored from.
+
+    Attributes:
+        quality_map: turns this dataset's MOS into quality.
+    """
+
+    data: Dataset
+    store: FeatureStore
+    features: Features
+    quality_map: QualityMap
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The labelled rows that have features; see `join`."""
+        return join(self.data, self.features, self.quality_map)
+
+    def lost(self, ids: list[str]) -> dict[str, str]:
+        """Of the asked ids, those without features -> why; see `lost`."""
+        return lost(self.data, ids, self.features, dict(self.store.failures()))
 
 
 def join(dataset: Dataset, features: Features, quality_map: QualityMap) -> Examples:
@@ -63,7 +92,7 @@ def lost(dataset: Dataset, ids: list[str], features: Features, failures: dict[st
     for image_id in ids:
         if image_id not in have:
             why[image_id] = (
-                "image missing"
+                MISSING
                 if image_id not in present
                 else failures.get(image_id, "not encoded (run harness precompute again)")
             )

@@ -12,14 +12,16 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from harness import console, evaluation, examples, runs
+from harness import console, evaluation, runs, stamps
 from harness.errors import ProtocolError
+from harness.examples import Joined
 from harness.splits import leakage
+from harness.splits.lookalikes import twins
 
 if TYPE_CHECKING:
     from cache.rows import Features
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from harness.datasets.dataset import Dataset
     from harness.datasets.scale import QualityMap
     from harness.splits.split import Split
-    from heads.base import Examples, Head
-    from reports.card import Provenance, RunCard
+    from heads.base import Examples, FitPlan, Head
+    from reports.card import Evaluation, RunCard
 
 
 def fit_runs(
@@ -41,8 +43,14 @@ def fit_runs(
     seed: int,
     folder: Path,
     call: Call,
+    allow_leakage: bool = False,
 ) -> list[Path]:
     """Fits `head` on each split's train rows, predicts its test rows, and writes `folder/<run id>/`.
+
+    Where test rows look like rows that were trained or chosen on, a second evaluation leaves them out and lists them.
+
+    Args:
+        allow_leakage: a split that leaks is used, and everything made from it is stamped LEAKY.
 
     Returns:
         The run folders, in the order of the splits.
@@ -51,71 +59,44 @@ def fit_runs(
         ProtocolError: a split leaks, or leaves nothing to train or test on.
         DataError: the labels of the train rows are all equal.
     """
-    for split in splits:
-        check(data, split)
+    leaky = {split.fingerprint for split in splits if leaks(data, split, allow_leakage)}
     ids = {split.fingerprint: run_id(data, features, head, split, seed) for split in splits}
     todo = [split for split in splits if not (folder / ids[split.fingerprint] / "card.json").is_file()]
     if len(todo) < len(splits):
         console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
     origin = runs.provenance_of(call.command)
     for quality_map, group in by_quality_map(data, todo):
-        joined = examples.join(data, features, quality_map)
-        plans = [make_plan(joined, split, seed) for split in group]
+        joined = Joined(data, store, features, quality_map)
+        plans = [make_plan(joined.examples, split, seed) for split in group]
         start = time.monotonic()
         with console.progress(f"fit {head.variant}", sum(head.steps(plan) for plan in plans), "epoch") as bar:
-            fitted = head.fit_many(joined, plans, _score, progress=lambda event: bar.advance(note=event.text))
+            fitted = head.fit_many(joined.examples, plans, _score, progress=lambda event: bar.advance(note=event.text))
         seconds = (time.monotonic() - start) / max(len(plans), 1)
         for one, split, plan in zip(fitted, group, plans, strict=True):
-            rows = runs.test_rows(split.name)
-            rid = ids[split.fingerprint]
-            run_stamps = evaluation.data_stamps(data, store)
-            result, frame = evaluation.evaluate(
-                rid,
-                one,
-                data,
-                store,
-                features,
-                joined,
-                asked_test(data, split),
-                rows,
-                quality_map,
-                run_stamps,
-                origin,
-            )
-            card = _card(
-                rid,
-                data,
-                store,
-                one,
-                split,
-                joined,
-                plan,
-                seed,
-                seconds,
-                quality_map,
-                run_stamps,
-                call,
-                origin,
-                result,
-            )
-            runs.write(folder / rid, card, result, frame, one)
+            rid, rows, asked = ids[split.fingerprint], runs.test_rows(split.name), asked_test(data, split)
+            found = [stamps.LEAKY] if split.fingerprint in leaky else []
+            results = [evaluation.evaluate(rid, one, joined, asked, rows, found, origin)]
+            learnt = data.looks([*split.train, *split.valid])
+            results += evaluation.cleaned(*results[0], twins(data.looks(asked), learnt))
+            runs.write(folder / rid, _card(joined, one, split, plan, seconds, call, results[0][0]), results, one)
     return [folder / ids[split.fingerprint] for split in splits]
 
 
-def check(data: Dataset, split: Split) -> None:
-    """Stops a split that leaks.
+def leaks(data: Dataset, split: Split, allowed: bool) -> bool:
+    """Whether a split leaks; one that does is stopped unless that is allowed.
 
     Raises:
         ProtocolError: says which ids, groups or files stand on both sides.
     """
     problems = leakage.check(split, data.manifest)
-    if problems:
+    if problems and not allowed:
         shown = "\n".join(f"  {problem}" for problem in problems[:5])
         raise ProtocolError(
             f"{data.name}, split {split.name}: parts must share no image, no group and no file; found "
             f"{len(problems)}:\n{shown}\n"
-            "Use another split, or correct the groups in the labels."
+            "Use another split, correct the groups in the labels, or type --allow-leakage: everything is stamped LEAKY."
         )
+    return bool(problems)
 
 
 def asked_test(data: Dataset, split: Split) -> list[str]:
@@ -140,15 +121,15 @@ def by_quality_map(data: Dataset, splits: Sequence[Split]) -> list[tuple[Quality
     return groups
 
 
-def make_plan(joined: Examples, split: Split, seed: int) -> Any:
-    """The rows of `joined` that a fit may see: train and validation, never test.
+def make_plan(rows: Examples, split: Split, seed: int) -> FitPlan:
+    """The rows of `rows` that a fit may see: train and validation, never test.
 
     Raises:
         ProtocolError: no train row has features.
     """
     from heads.base import FitPlan
 
-    have = set(joined.ids)
+    have = set(rows.ids)
     parts = {part: [i for i in getattr(split, part) if i in have] for part in ("train", "valid", "test")}
     for part in ("train", "test"):
         if not parts[part]:
@@ -156,7 +137,7 @@ def make_plan(joined: Examples, split: Split, seed: int) -> Any:
                 f"split {split.name}: none of its {len(getattr(split, part))} {part} rows has features in the store. "
                 "Encode more images: run `harness precompute` again without --limit."
             )
-    return FitPlan(train=joined.rows(parts["train"]), valid=joined.rows(parts["valid"]), seed=seed, settings={})
+    return FitPlan(train=rows.rows(parts["train"]), valid=rows.rows(parts["valid"]), seed=seed)
 
 
 def run_id(data: Dataset, features: Features, head: Head, split: Split, seed: int) -> str:
@@ -179,27 +160,15 @@ def _score(quality: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def _card(
-    rid: str,
-    data: Dataset,
-    store: FeatureStore,
-    head: Head,
-    split: Split,
-    joined: Examples,
-    plan: Any,
-    seed: int,
-    seconds: float,
-    quality_map: QualityMap,
-    run_stamps: list[str],
-    call: Call,
-    origin: Provenance,
-    result: Any,
+    joined: Joined, head: Head, split: Split, plan: FitPlan, seconds: float, call: Call, result: Evaluation
 ) -> RunCard:
     from reports.card import RunCard
 
+    data, store = joined.data, joined.store
     encoder, _, view = store.name.rpartition("-")[0].partition("@")
     valid = [entry["valid_srcc"] for entry in head.history if entry.get("valid_srcc") is not None]
     return RunCard(
-        id=rid,
+        id=result.run,
         dataset=data.name,
         variant=head.variant,
         features=head.features,
@@ -211,7 +180,7 @@ def _card(
         split_name=split.name,
         split_fingerprint=split.fingerprint,
         split_note=split.note,
-        seed=seed,
+        seed=plan.seed,
         settings=msgspec.to_builtins(head.settings),
         counts={
             "train": len(plan.train),
@@ -222,14 +191,14 @@ def _card(
             "failed": len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid) + result.counts["failed"],
         },
         failures=result.failures,
-        stamps=run_stamps,
+        stamps=result.stamps,
         label_digest=data.label_digest,
-        quality_map=msgspec.to_builtins(quality_map),
+        quality_map=msgspec.to_builtins(joined.quality_map),
         gflop=float(store.provenance.get("gflop", 0.0)),
         parameters=head.parameters(),
         head_revision=head.revision,
         seconds={"fit": seconds, "predict": result.seconds},
         valid_srcc=max(valid) if valid else None,
-        provenance=origin,
+        provenance=result.provenance,
         config=msgspec.to_builtins(call),
     )

@@ -89,7 +89,9 @@ def labelled(name: str, root: Path | None, labels: Path | None, config: Config, 
         return saved.load(stores / name)
     if beside is None:
         folder = needed_root(name, root, config)
-    return open_dataset(name, folder, beside)
+    data = open_dataset(name, folder, beside)
+    earlier = saved.earlier(stores / name)
+    return data if earlier is None else data.remembering(earlier)
 
 
 def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path | None:

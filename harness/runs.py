@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from reports.card import Evaluation, Provenance, RunCard
 
 
-def write(place: Path, card: RunCard, result: Evaluation, frame: pd.DataFrame, head: Head | None = None) -> None:
+def write(
+    place: Path, card: RunCard, results: Sequence[tuple[Evaluation, pd.DataFrame]], head: Head | None = None
+) -> None:
     """Writes a run folder aside and moves it into place; `card.json` of a run means that all of it is there.
 
     Args:
+        results: its evaluations with their predictions.
         head: the fitted head, kept with its history; None where the predictions were made elsewhere.
     """
     from reports import card as cards
@@ -35,7 +39,8 @@ def write(place: Path, card: RunCard, result: Evaluation, frame: pd.DataFrame, h
             head.save(aside / "head")
             (aside / "history.json").write_text(json.dumps(head.history, indent=1), encoding="utf-8")
         (aside / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(card.config), indent=1))
-        evaluation.write(aside / "evaluations", result, frame)
+        for result, frame in results:
+            evaluation.write(aside / "evaluations", result, frame)
         cards.save(card, aside / "card.json")
         aside.chmod(0o755)
         if place.exists():  # left by a run that was cut off: it has no card

@@ -89,6 +89,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         counts: asked, used, missing (no image here), failed: rows; asked is the sum of the others.
         failures: reason -> rows that have no prediction.
         scorer: revision of `reports.scores`.
+        lookalikes: of a "cleaned" evaluation, what was left out of it: (test id, id of the picture that was trained or
+            chosen on and looks like it, bits in which their perceptual hashes differ).
         scale: name, kind, low, high, higher_is_better of the published labels, and how they became quality.
     """
 
@@ -103,6 +105,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     scale: dict[str, Any]
     seconds: float
     provenance: Provenance
+    lookalikes: list[tuple[str, str, int]] = []
 
 
 def save(card: RunCard | Evaluation, path: Path) -> None:

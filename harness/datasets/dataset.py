@@ -156,6 +156,11 @@ class Dataset:
 
         return join(self, features, self.quality_map(train))
 
+    def looks(self, ids: Iterable[str]) -> dict[str, str]:
+        """Perceptual hashes of some images, where they are known (`filled` or `remembering` tells them)."""
+        known = dict(zip(self.manifest["id"], self.manifest["looks"], strict=True))
+        return {name: known[name] for name in ids if known.get(name)}
+
     def splits(self, text: str, seed: int = 0) -> list[Split]:
         """The splits that `official`, `random:K` or `leave-one-out` names; see `harness.splits.kinds`."""
         from harness.splits.kinds import parse_split
@@ -207,6 +212,21 @@ class Dataset:
                 # A label that failed keeps its own reason.
                 values[row] = (values[row] if name == "failure" else "") or getattr(fact, name)
             table[name] = values
+        return replace(self, manifest=manifests.conform(table))
+
+    def remembering(self, earlier: pd.DataFrame) -> Dataset:
+        """A copy with what an earlier filled manifest knows of the same files, none of which is looked at."""
+        table = self.manifest.copy()
+        known = _by_id(earlier)
+        facts = [known.get(name) for name in table["id"]]
+        paths = table["path"].tolist()
+        for name in FileFacts._fields:
+            if name != "failure":
+                old = table[name].tolist()
+                table[name] = [
+                    getattr(fact, name) if fact is not None and fact.path == path else value
+                    for fact, path, value in zip(facts, paths, old, strict=True)
+                ]
         return replace(self, manifest=manifests.conform(table))
 
     def plan_items(self, ids: Iterable[str]) -> list[PlanItem]:

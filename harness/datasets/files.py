@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from harness.datasets.looks import look
+
 Probe = Callable[[bytes], tuple[int, int]]
 Advance = Callable[[int], object]
 
@@ -22,6 +24,7 @@ class FileFacts(NamedTuple):
     mtime: int
     width: int
     height: int
+    looks: str
     failure: str
 
 
@@ -40,6 +43,8 @@ class KnownFile(Protocol):
     def width(self) -> int: ...
     @property
     def height(self) -> int: ...
+    @property
+    def looks(self) -> str: ...
 
 
 def read_files(
@@ -54,7 +59,7 @@ def read_files(
     Args:
         files: (id, where it lies, its path relative to the root) of each.
         probe: bytes -> (width, height) in pixels, orientation applied; an exception that carries a `reason`
-            becomes the file's failure, any other is a bug and raised. None: width and height stay 0.
+            becomes the file's failure, any other is a bug and raised. None: size and looks stay unknown.
         known: by id; a file with the same path, size and mtime is not read again.
         progress: called with 1 after each file.
     """
@@ -74,7 +79,7 @@ def _unchanged(path: Path, name: str, known: KnownFile | None, sizes: bool) -> F
     """What is known of a file, if its path, size and time still fit (and its width is known, where `sizes`
     are wanted).
     """
-    if known is None or known.path != name or (sizes and not known.width):
+    if known is None or known.path != name or (sizes and not (known.width and known.looks)):
         return None
     try:
         stat = path.stat()
@@ -82,25 +87,26 @@ def _unchanged(path: Path, name: str, known: KnownFile | None, sizes: bool) -> F
         return None
     if (stat.st_size, stat.st_mtime_ns) != (known.size, known.mtime):
         return None
-    return FileFacts(known.sha256, known.size, known.mtime, known.width, known.height, "")
+    return FileFacts(known.sha256, known.size, known.mtime, known.width, known.height, known.looks, "")
 
 
 def read_file(path: Path, probe: Probe | None) -> FileFacts:
-    """Reads one file whole: digest, size, time and, with `probe`, width and height; what is wrong becomes
+    """Reads one file whole: digest, size, time and, with `probe`, width, height and looks; what is wrong becomes
     `failure`.
     """
     try:
         stat = path.stat()
         data = path.read_bytes()
     except OSError as error:
-        return FileFacts("", 0, 0, 0, 0, f"cannot be read: {error.strerror}")
-    width, height, failure = 0, 0, ""
+        return FileFacts("", 0, 0, 0, 0, "", f"cannot be read: {error.strerror}")
+    width, height, looks, failure = 0, 0, "", ""
     if probe is not None:
         try:
             width, height = probe(data)
+            looks = look(data)
         except Exception as error:
             failure = reason_of(error)
-    return FileFacts(hashlib.sha256(data).hexdigest(), len(data), stat.st_mtime_ns, width, height, failure)
+    return FileFacts(hashlib.sha256(data).hexdigest(), len(data), stat.st_mtime_ns, width, height, looks, failure)
 
 
 def reason_of(error: Exception) -> str:

@@ -44,6 +44,7 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "mtime": (WHOLE, 0),  # nanoseconds
     "width": (WHOLE, 0),  # pixels, orientation applied; 0: not known yet
     "height": (WHOLE, 0),
+    "looks": (TEXT, ""),  # perceptual hash, hexadecimal; "": not known yet, "-": not decodable
 }
 
 PARTS = ("", "train", "valid", "test")

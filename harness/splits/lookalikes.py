@@ -1,14 +1,12 @@
-"""Pictures that look alike: perceptual hashes, and pairs of near ones. Decides nothing about them; never reads a label.
+"""Pictures that look alike: pairs of near perceptual hashes. Never reads an image or a label.
 
-The hash is pHash (Zauner 2010, as the package imagehash has it): 64 signs of the low frequencies of a 32x32 grey copy.
-Recompressed, resized and slightly re-shot copies stay within a few bits of each other; unrelated pictures differ in
-about 32.
+The hashes are those of `harness.datasets.looks`. Recompressed, resized and slightly re-shot copies stay within a few
+bits of each other; unrelated pictures differ in about 32 of 64.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -30,20 +28,43 @@ class Pair(NamedTuple):
     distance: int
 
 
-def look(data: bytes) -> str:
-    """The perceptual hash of an image file: 16 hexadecimal letters, "" where it cannot be decoded.
+class Twin(NamedTuple):
+    """A picture that is asked for, and one that looks like it and was learnt from."""
 
-    A JPEG is decoded at a fraction of its size: the hash needs 32x32 pixels.
+    id: str
+    other: str
+    distance: int
+
+
+def twins(asked: Mapping[str, str], learnt: Mapping[str, str], near: int = NEAR) -> list[Twin]:
+    """Asked pictures that look like one that was learnt from, nearest first.
+
+    Args:
+        asked, learnt: id -> hash.
     """
-    import imagehash
-    from PIL import Image, ImageOps
+    left, right = list(asked), list(learnt)
+    found = pairs(list(asked.values()), list(learnt.values()), near)
+    return [Twin(left[pair.left], right[pair.right], pair.distance) for pair in found]
 
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("L", (128, 128))
-            return str(imagehash.phash(ImageOps.exif_transpose(image)))
-    except Exception:  # whatever is wrong with a file is said where it is encoded
-        return ""
+
+def families(groups: Sequence[str], hashes: Sequence[str], near: int = NEAR) -> list[str]:
+    """Groups that also hold look-alikes together: for each row the first name of all groups that hang together.
+
+    Args:
+        groups, hashes: of each row.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, number = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    found = pairs(hashes, hashes, near)
+    left, right = (number[[pair[side] for pair in found]] if found else np.empty(0, np.int64) for side in (0, 1))
+    joined = coo_array((np.ones(len(left)), (left, right)), shape=(len(names), len(names)))
+    _, family = connected_components(joined, directed=False)
+    first: dict[int, str] = {}
+    for name, member in zip(names.tolist(), family.tolist(), strict=True):  # names are sorted: the first one stays
+        first.setdefault(member, name)
+    return [first[family[i]] for i in number.tolist()]
 
 
 def pairs(left: Sequence[str], right: Sequence[str], near: int = NEAR) -> list[Pair]:
@@ -54,10 +75,10 @@ def pairs(left: Sequence[str], right: Sequence[str], near: int = NEAR) -> list[P
     the few that share a band, not with its square.
 
     Args:
-        left, right: hashes as `look` gives them; "" is like nothing.
+        left, right: hashes as `looks.look` gives them; what is none is like nothing.
     """
     a, b = _numbers(left), _numbers(right)
-    here, there = np.flatnonzero([bool(h) for h in left]), np.flatnonzero([bool(h) for h in right])
+    here, there = (np.flatnonzero([_is_hash(h) for h in side]) for side in (left, right))
     if not len(here) or not len(there):
         return []
     found: list[NDArray[np.int64]] = []
@@ -83,7 +104,11 @@ def pairs(left: Sequence[str], right: Sequence[str], near: int = NEAR) -> list[P
 
 
 def _numbers(hashes: Sequence[str]) -> NDArray[np.uint64]:
-    return np.array([int(h, 16) if h else 0 for h in hashes], dtype=np.uint64)
+    return np.array([int(h, 16) if _is_hash(h) else 0 for h in hashes], dtype=np.uint64)
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == 16
 
 
 def _masks(most: int) -> list[np.uint16]:

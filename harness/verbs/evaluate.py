@@ -86,9 +86,12 @@ def evaluate(
 
 
 def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path | None, command: str) -> Evaluated:
-    from harness import evaluation, examples, locate, runs
+    from harness import evaluation, locate, runs
+    from harness.datasets import saved
     from harness.datasets.scale import QualityMap
     from harness.errors import NotFoundError
+    from harness.examples import Joined
+    from harness.splits.lookalikes import twins
     from harness.verbs.train_head import open_data
     from heads.checkpoint import load_head
     from reports import card as cards
@@ -109,12 +112,15 @@ def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path 
         raise NotFoundError(f"{name}: no labelled rows to evaluate on. Check it: harness datasets verify {name}")
     # On its own dataset a run keeps the map that it was trained with: an open scale's was fitted on its train rows.
     quality_map = msgspec.convert(run.quality_map, QualityMap) if own else data.quality_map(data.labelled["id"])
-    joined = examples.join(data, features, quality_map)
+    joined = Joined(data, opened, features, quality_map)
     origin = runs.provenance_of(command)
-    card, predictions = evaluation.evaluate(
-        run.id, head, data, opened, features, joined, ids, rows, quality_map, run.stamps, origin
-    )
+    card, predictions = evaluation.evaluate(run.id, head, joined, ids, rows, run.stamps, origin)
     evaluation.write(folder / "evaluations", card, predictions)
+    learnt = None if own else saved.earlier(opened.path.parents[1] / run.dataset)
+    if learnt is not None:
+        hashes = dict(zip(learnt["id"], learnt["looks"], strict=True))
+        for result in evaluation.cleaned(card, predictions, twins(data.looks(ids), hashes)):
+            evaluation.write(folder / "evaluations", *result)
     numbers = evaluation.summary(predictions)
     return Evaluated(
         run=run.id,

@@ -144,7 +144,7 @@ def score(
         run=card.id,
         dataset=data.name,
         rows=test_rows(chosen.name) if chosen else "all",
-        counts={"asked": len(ids), "used": numbers.n, "missing": 0, "failed": len(ids) - numbers.n},
+        counts=evaluation.counts(frame),
         failures=card.failures,
         stamps=found,
         scorer=scoring.SCORER,
@@ -153,7 +153,7 @@ def score(
         provenance=origin,
     )
     place = (runs or config.path("runs", "runs")) / card.id
-    write(place, card, result, frame)
+    write(place, card, [(result, frame)])
     return Scored(card.id, str(place), data.name, result.rows, _plain(numbers), len(ids), joined.notes, found)
 
 

@@ -75,6 +75,9 @@ def make(
         Literal["official", "random", "stratified"], typer.Option(help="stratified reads the labels and says so.")
     ] = "random",
     seed: Annotated[int, typer.Option(help="The same seed gives the same split on every machine.")] = 0,
+    avoid_lookalikes: Annotated[
+        bool, typer.Option("--avoid-lookalikes", help="Keep pictures that look alike on one side; reads the images.")
+    ] = False,
     root: ROOT = None,
     labels: LABELS = None,
 ) -> Facts:
@@ -84,10 +87,17 @@ def make(
 
     Examples:
     harness splits make --dataset biq2021 --kind random --seed 3 --out splits/biq2021-3.json
+    harness splits make --dataset biq2021 --avoid-lookalikes --out splits/biq2021-apart.json
     """
+    from harness.errors import UsageError
     from harness.splits.kinds import whole_splits
 
-    split = whole_splits(kind, _data(dataset, root, labels), seed)[0]
+    data = _data(dataset, root, labels)
+    if avoid_lookalikes:
+        if kind == "official":
+            raise UsageError("A published split stays as it is: --avoid-lookalikes goes with random and stratified.")
+        data = _families(data)
+    split = whole_splits(kind, data, seed)[0]
     split.save(out)
     return _facts(out, split)
 
@@ -111,6 +121,7 @@ class Checked(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     missing: int
     leaks: list[str]
+    lookalikes: list[tuple[str, str, int]]
 
     @property
     def exit_code(self) -> int:
@@ -122,6 +133,11 @@ class Checked(msgspec.Struct, frozen=True):
         here = f"; {self.missing:,} of these images are not here" if self.missing else ""
         head = f"{self.file}: {sizes}{here}; fingerprint {self.fingerprint[:12]}"
         found = [f"  leak: {leak}" for leak in self.leaks] or ["  its parts share no image, no group and no file"]
+        if self.lookalikes:
+            tests = len({pair[0] for pair in self.lookalikes})
+            found.append(f"  {tests} test images look like images to learn from; `train-head` scores with and without:")
+            found += [f"    {one}  {other}  ({bits} of 64 bits differ)" for one, other, bits in self.lookalikes[:10]]
+            found += ["    ..."] * (len(self.lookalikes) > 10)
         return "\n".join([head, *found])
 
 
@@ -133,18 +149,41 @@ def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None
     Examples:
     harness splits check splits/biq2021-3.json --dataset biq2021
     """
-    from harness import console
-    from harness.splits import kinds, leakage
+    from harness.splits import kinds, leakage, lookalikes
 
     data = _data(dataset, root, labels)
     whole = kinds.of_file(file, data)
     present = set(data.usable["id"])
     asked = [name for name in whole.ids if name in present]
-    if data.root is not None:
-        with console.progress("read", len(asked), "file") as bar:
-            data = data.filled(ids=asked, progress=bar.advance)
+    data = _looked_at(data, asked)
     leaks = [str(leak) for leak in leakage.check(whole, data.manifest)]
-    return Checked(str(file), whole.fingerprint, whole.counts, len(whole.ids) - len(asked), leaks)
+    alike = lookalikes.twins(data.looks(whole.test), data.looks([*whole.train, *whole.valid]))
+    pairs = [(twin.id, twin.other, twin.distance) for twin in alike]
+    return Checked(str(file), whole.fingerprint, whole.counts, len(whole.ids) - len(asked), leaks, pairs)
+
+
+def _looked_at(data: Dataset, ids: list[str]) -> Dataset:
+    """The dataset with digests and looks of these images; what is known of an unchanged file is not read again."""
+    from cache.images import probe
+    from harness import console
+
+    if data.root is None:
+        return data
+    with console.progress("look at", len(ids), "file") as bar:
+        return data.filled(probe, ids=ids, known=data.manifest, progress=bar.advance)
+
+
+def _families(data: Dataset) -> Dataset:
+    """The dataset with look-alikes in one group."""
+    from dataclasses import replace
+
+    from harness.splits.lookalikes import families
+
+    looked = _looked_at(data, [str(name) for name in data.usable["id"]])
+    table = looked.manifest
+    groups = families(table["group"].tolist(), table["looks"].tolist())
+    spec = msgspec.structs.replace(data.spec, group_rule=f"{data.spec.group_rule}, look-alikes together")
+    return replace(looked, spec=spec, manifest=table.assign(group=groups))
 
 
 def _data(dataset: str, root: Path | None, labels: Path | None) -> Dataset:

@@ -98,6 +98,9 @@ def train_head(
     set: Annotated[list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")] = None,
     root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
+    allow_leakage: Annotated[
+        bool, typer.Option("--allow-leakage", help="Use a split that leaks; everything made from it is stamped LEAKY.")
+    ] = False,
 ) -> Runs:
     """Trains a head from the feature store in seconds, and scores it once on the split's test rows.
 
@@ -118,9 +121,8 @@ def train_head(
     head, names = make_head(variant, opened, features, set)
     chosen, note = make_splits(data, split)
     console.say(note)
-    folders = fit_runs(
-        data, opened, opened.select(names), head, chosen, seed, runs or config.path("runs", "runs"), call
-    )
+    place = runs or config.path("runs", "runs")
+    folders = fit_runs(data, opened, opened.select(names), head, chosen, seed, place, call, allow_leakage)
     return Runs(read_run(folder) for folder in folders)
 
 
