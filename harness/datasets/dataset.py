@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -274,6 +274,12 @@ def open_dataset(name: str, root: Path | str | None = None, labels: Path | str |
     return open_spec(registry.get(name), root, labels)
 
 
+def reader_of(spec: DatasetSpec) -> Any:
+    """What reads a dataset's labels: `(root, labels) -> Labels`; a `Layout` where its trees can be told as data."""
+    module, _, name = spec.reader.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def open_spec(spec: DatasetSpec, root: Path | str | None = None, labels: Path | str | None = None) -> Dataset:
     """As `open_dataset`, for a declaration of one's own."""
     top, beside = _places(root, labels)
@@ -283,10 +289,8 @@ def open_spec(spec: DatasetSpec, root: Path | str | None = None, labels: Path | 
         raise DatasetError(f"{spec.name}: its folder at {top}", contents(top), "Correct --root.")
     if beside is not None and not beside.exists():
         raise DatasetError(f"{spec.name}: its label files at {beside}", "no such folder", "Correct --labels.")
-    module, _, function = spec.reader.partition(":")
-    read: Callable[[Path | None, Path | None], Labels] = getattr(importlib.import_module(module), function)
     try:
-        return from_labels(spec, top, read(top, beside))
+        return from_labels(spec, top, reader_of(spec)(top, beside))
     except DatasetError as error:
         if not spec.tree_unverified:
             raise

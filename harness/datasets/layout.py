@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,6 +214,24 @@ class Layout:
         frame = pd.concat([table, rows], ignore_index=True) if references else table
         frame["present"] = frame["path"] != ""
         return readers.Labels(manifest.conform(frame), "; ".join(notes), site.unlabelled(paths + beside))
+
+    def order(self, path: Path) -> list[str]:
+        """Ids in the row order of one label file: what other projects' row numbers count.
+
+        Raises:
+            DatasetError: not one of this dataset's label files, or a damaged one.
+        """
+        from harness.datasets.site import Site
+
+        source = next((source for source in self.sources if path.name in source.names), None)
+        if source is None:
+            known = [name for source in self.sources for name in source.names]
+            raise DatasetError(f"{self.dataset}: one of {', '.join(known)}", path.name, "Name that file.")
+        one = replace(source, files=(path.name,), parts={}, folders=("",))
+        table = one.read(Site(self.dataset, None, path.parent))
+        if table is None:
+            raise DatasetError(f"{self.dataset}: a label file at {path}", "no such file", "Correct the path.")
+        return [str(name) for name in self._name(table, one)[0]["id"]]
 
     def _read(self, site: Site) -> tuple[Source, pd.DataFrame]:
         for source in self.sources:

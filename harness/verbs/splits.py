@@ -102,6 +102,46 @@ def make(
     return _facts(out, split)
 
 
+def import_published(
+    dataset: DATASET,
+    project: Annotated[
+        Literal["arniqa", "liqe"], typer.Option("--from", help="Whose files: ARNIQA's .npy or LIQE's .txt.")
+    ],
+    files: Annotated[Path, typer.Option(help="The folder that holds this dataset's train, validation and test files.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    number: Annotated[int, typer.Option(help="Which of the ten: ARNIQA counts from 0, LIQE from 1.")] = 0,
+    order: Annotated[
+        Path | None, typer.Option(help="ARNIQA: the label list whose rows its numbers count (default: in --labels).")
+    ] = None,
+    root: ROOT = None,
+    labels: LABELS = None,
+) -> Facts:
+    """Turns a published split of another project into a list of ids, through its own row order.
+
+    Examples:
+    harness splits import --dataset csiq --from arniqa --files ARNIQA/datasets/CSIQ/splits --out arniqa-csiq-0.json
+    harness splits import --dataset bid --from liqe --files LIQE/IQA_Database/BID/splits2/1 --number 1 --out liqe.json
+    """
+    from harness.datasets.dataset import reader_of
+    from harness.errors import NotFoundError, UsageError
+    from harness.splits import published
+
+    data = _data(dataset, root, labels)
+    if project == "liqe":
+        split = published.liqe(data, files, number)
+    else:
+        if dataset not in published.ARNIQA:
+            raise UsageError(f"ARNIQA has no splits of {dataset}; it has {', '.join(published.ARNIQA)}.")
+        lists = published.ARNIQA[dataset].lists
+        places = [order] if order else [folder / name for folder in (labels, root) if folder for name in lists]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise NotFoundError(f"{dataset}: which list do the row numbers count? Type --order {' or '.join(lists)}.")
+        split = published.arniqa(data, files, reader_of(data.spec).order(found), number)
+    split.save(out)
+    return _facts(out, split)
+
+
 def show(file: FILE) -> Facts:
     """Prints what a split file says, once its fingerprint is found to be that of its content.
 
