@@ -2,7 +2,7 @@
 
 ARNIQA (miccunifi/ARNIQA, `datasets/<name>/splits/{train,val,test}.npy`): ten splits, one a row, of row numbers in that
 project's label list; rows are padded with -1 in CSIQ and LIVE. LIQE (zwx8981/LIQE, `IQA_Database/<name>/splits2/<k>/`):
-tab-separated lists of image, score, distortion and scenes; scores are not read (those of LIVE and CSIQ are turned round).
+tab-separated lists of image, score, distortion and scenes; scores are not read (LIVE and CSIQ are turned round).
 """
 
 from __future__ import annotations
