@@ -9,6 +9,12 @@ ENCODERS: dict[str, str] = {
     "sam-vit-l": "cache.encoders.sam:SAM_VIT_L",
     "sam-vit-h": "cache.encoders.sam:SAM_VIT_H",
     "sam-tiny": "cache.encoders.sam:SAM_TINY",
+    "mobile-sam": "cache.encoders.mobile_sam:MOBILE_SAM",
     "efficientnet-lite0": "cache.encoders.efficientnet:EFFICIENTNET_LITE0",
+    "resnet50": "cache.encoders.timm:RESNET50",
+    "convnext-tiny": "cache.encoders.timm:CONVNEXT_TINY",
+    "clip-vit-b": "cache.encoders.timm:CLIP_VIT_B",
+    "dinov2-s": "cache.encoders.timm:DINOV2_S",
+    "siglip2-b": "cache.encoders.timm:SIGLIP2_B",
     "onnx": "cache.encoders.onnx:ONNX",
 }

@@ -8,18 +8,14 @@ makers; a block without a commit does not exist.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from cache import objects
+from cache import objects, tables
 from cache.errors import StoreError
 from cache.features import FeatureName
 
@@ -41,10 +37,28 @@ class PlanItem(NamedTuple):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Images in blocks: `blocks[b]` lists the items of block b, in the order of their rows."""
+    """Images in blocks.
+
+    Attributes:
+        blocks: `blocks[b]` lists the items of block b, in the order of their rows.
+        replaces: plans that this one takes the place of, once all its blocks are committed.
+        rank: of two plans that have an image, the higher (rank, number) counts; 0 means the number. What is written
+            together anew is no newer than it was, so it inherits the rank.
+        copied: stored features that each block begins with, where it was not made by an encoder.
+        capacity: rows a shard of those features, which no encoder can be asked for.
+    """
 
     number: int
     blocks: tuple[tuple[PlanItem, ...], ...]
+    replaces: tuple[int, ...] = ()
+    rank: int = 0
+    copied: tuple[tuple[str, ...], ...] = ()
+    capacity: dict[str, int] = {}
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What decides between two plans that have the same image."""
+        return self.rank or self.number, self.number
 
 
 class CommitRow(NamedTuple):
@@ -115,11 +129,14 @@ _PLAN_SCHEMA = pa.schema(
 def write_plan(folder: Path, plan: Plan) -> bool:
     """Writes `plan/<p>.parquet`, put-once; False if that number is taken."""
     rows = [(*item, number) for number, block in enumerate(plan.blocks) for item in block]
-    columns = list(zip(*rows, strict=True))
+    columns = list(zip(*rows, strict=True)) or [()] * (len(_PLAN_SCHEMA) - 1)
     arrays = [columns[0], [0] * len(rows), *columns[1:]]
     table = pa.table([pa.array(a, f.type) for a, f in zip(arrays, _PLAN_SCHEMA, strict=True)], schema=_PLAN_SCHEMA)
+    facts: dict[str, Any] = {"plan": plan.number, "replaces": list(plan.replaces)}
+    if plan.rank or plan.copied:
+        facts |= {"rank": plan.rank, "copied": [list(names) for names in plan.copied], "capacity": plan.capacity}
     file = folder / f"{plan.number}.parquet"
-    written = objects.put_once(file, [_parquet(table, {"plan": plan.number, "replaces": []})])
+    written = objects.put_once(file, [tables.parquet(table, facts)])
     objects.sync_folder(folder)  # a commit that outlives its plan stands for nothing
     return written
 
@@ -130,17 +147,24 @@ def read_plan(path: Path) -> Plan:
     Raises:
         StoreError: damaged, or another plan than its name says.
     """
-    table, facts = _read(path, _PLAN_SCHEMA)
+    table, facts = tables.read(path, _PLAN_SCHEMA)
     if str(facts.get("plan")) != path.stem:
-        raise StoreError(_damaged(path, f"plan {facts.get('plan')}"))
+        raise StoreError(tables.damaged(path, f"plan {facts.get('plan')}"))
     columns = table.to_pydict()
     blocks: dict[int, list[PlanItem]] = {}
     for *item, block in zip(*(columns[n] for n in PlanItem._fields), columns["block"], strict=True):
         blocks.setdefault(block, []).append(PlanItem(*item))
-    return Plan(int(facts["plan"]), tuple(tuple(blocks[b]) for b in sorted(blocks)))
+    return Plan(
+        int(facts["plan"]),
+        tuple(tuple(blocks[b]) for b in sorted(blocks)),
+        tuple(facts["replaces"]),
+        facts.get("rank", 0),
+        tuple(tuple(names) for names in facts.get("copied", [])),
+        facts.get("capacity", {}),
+    )
 
 
-_COMMIT_SCHEMA = pa.schema(
+COMMIT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("crop", pa.int32()),
@@ -162,10 +186,8 @@ def write_commit(folder: Path, commit: Commit) -> None:
     """Writes `blocks/<p>-<block>.<n>.parquet` under the lowest free n, unless a commit that covers its features is
     there.
     """
-    columns = list(zip(*commit.rows, strict=True))
-    arrays = [columns[0], [0] * len(commit.rows), *columns[1:]]
-    table = pa.table([pa.array(a, f.type) for a, f in zip(arrays, _COMMIT_SCHEMA, strict=True)], schema=_COMMIT_SCHEMA)
-    content = _parquet(table, {"plan": commit.plan, "block": commit.block, "features": list(commit.features)})
+    facts = {"plan": commit.plan, "block": commit.block, "features": list(commit.features)}
+    content = tables.parquet(commit_table([commit]), facts)
     n = 0
     while not objects.put_once(folder / f"{commit.plan}-{commit.block}.{n}.parquet", [content]):
         with contextlib.suppress(StoreError):  # a damaged commit stands for nothing; ours gets the next number
@@ -175,68 +197,30 @@ def write_commit(folder: Path, commit: Commit) -> None:
     objects.sync_folder(folder)
 
 
+def commit_table(commits: Iterable[Commit]) -> pa.Table:
+    """The rows of commits, one after the other."""
+    rows = [row for commit in commits for row in commit.rows]
+    columns = list(zip(*rows, strict=True)) or [()] * (len(COMMIT_SCHEMA) - 1)
+    arrays = [columns[0], [0] * len(rows), *columns[1:]]
+    return pa.table([pa.array(a, f.type) for a, f in zip(arrays, COMMIT_SCHEMA, strict=True)], schema=COMMIT_SCHEMA)
+
+
+def commit_rows(table: pa.Table) -> list[CommitRow]:
+    """The rows of a table as `commit_table` makes it."""
+    columns = table.to_pydict()
+    return [CommitRow(*values) for values in zip(*(columns[n] for n in CommitRow._fields), strict=True)]
+
+
 def read_commit(path: Path) -> Commit:
     """Reads one commit and checks its digest.
 
     Raises:
         StoreError: torn, flipped, or another block's than its name says.
     """
-    table, facts = _read(path, _COMMIT_SCHEMA)
+    table, facts = tables.read(path, COMMIT_SCHEMA)
     if f"{facts.get('plan')}-{facts.get('block')}" != path.stem.partition(".")[0]:
-        raise StoreError(_damaged(path, f"the commit of block {facts.get('plan')}-{facts.get('block')}"))
-    columns = table.to_pydict()
-    rows = tuple(CommitRow(*values) for values in zip(*(columns[n] for n in CommitRow._fields), strict=True))
-    return Commit(int(facts["plan"]), int(facts["block"]), tuple(facts["features"]), rows)
-
-
-def _parquet(table: pa.Table, facts: dict[str, Any]) -> bytes:
-    text = json.dumps(facts, sort_keys=True)
-    table = table.replace_schema_metadata({"facts": text, "sha256": _digest(table, text)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True, compression="zstd", store_schema=True)
-    return sink.getvalue().to_pybytes()
-
-
-def _read(path: Path, schema: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
-    """A table and its facts, if both are what was written; a footer has no checksum of its own, the digest covers
-    it.
-    """
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        facts = (table.schema.metadata or {})[b"facts"].decode()
-        stated = (table.schema.metadata or {})[b"sha256"].decode()
-        if not table.schema.equals(schema):
-            raise StoreError(_damaged(path, "other columns"))
-        if _digest(table, facts) != stated:
-            raise StoreError(_damaged(path, "content that does not fit its digest"))
-        return table, json.loads(facts)
-    except (FileNotFoundError, StoreError):
-        raise
-    except Exception as error:  # a flipped byte can make Parquet's reader fail in any way
-        raise StoreError(_damaged(path, str(error).split("\n")[0])) from error
-
-
-def _damaged(path: Path, found: str) -> str:
-    return (
-        f"Expected a whole file at {path}, found {found}. Move that file away and run `harness precompute` again: "
-        "it encodes what the file stood for, and nothing else."
-    )
-
-
-def _digest(table: pa.Table, facts: str) -> str:
-    """sha256 over names, content and metadata; independent of how Parquet lays them out."""
-    digest = hashlib.sha256(facts.encode())
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        digest.update(f"\n{name}\n".encode())
-        if pa.types.is_string(column.type):
-            digest.update(json.dumps(column.to_pylist()).encode())
-        elif pa.types.is_list(column.type):
-            digest.update(np.asarray(column.value_lengths()).astype("<i8").tobytes())
-            digest.update(np.ascontiguousarray(column.flatten().to_numpy(zero_copy_only=False)).tobytes())
-        else:
-            digest.update(np.ascontiguousarray(column.to_numpy(zero_copy_only=False)).tobytes())
-    return digest.hexdigest()
+        raise StoreError(tables.damaged(path, f"the commit of block {facts.get('plan')}-{facts.get('block')}"))
+    return Commit(int(facts["plan"]), int(facts["block"]), tuple(facts["features"]), tuple(commit_rows(table)))
 
 
 def listed(folder: Path) -> Sequence[tuple[int, int, int, Path]]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -24,8 +25,6 @@ from cache.summaries import SUMMARIES
 if TYPE_CHECKING:
     from cache.encoders.base import Encoder
     from cache.views import View
-
-FLOAT16_MAX = 65504.0
 
 
 class Item(NamedTuple):
@@ -67,6 +66,20 @@ class _Pixels(NamedTuple):
     pixels: NDArray[np.uint8] | None
 
 
+class Meter:
+    """How long the encoder was at work, in seconds; the rest of the time it waited for images."""
+
+    def __init__(self) -> None:
+        self.busy = 0.0
+
+
+class Block(NamedTuple):
+    """Images that are encoded together, and what is kept of them."""
+
+    items: Sequence[Item]
+    features: Sequence[FeatureName]
+
+
 def encode_items(
     items: Sequence[Item],
     encoder: Encoder,
@@ -75,40 +88,61 @@ def encode_items(
     batch_size: int | None = None,
     threads: int | None = None,
 ) -> Iterator[Encoded]:
+    """As `encode_blocks`, for one block."""
+    return encode_blocks([Block(items, features)], encoder, view, batch_size, threads)
+
+
+def encode_blocks(
+    blocks: Sequence[Block],
+    encoder: Encoder,
+    view: View,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    meter: Meter | None = None,
+) -> Iterator[Encoded]:
     """Encodes images, decoding ahead on threads; yields one row an image, in the order of the items.
 
-    Neighbours of equal size share a forward pass, at most `batch_size` of them (default: the encoder's own), always
-    cut at the same places, so that the same items give the same bytes. Out of memory halves the batch and goes on; an
-    image that the encoder cannot take alone is a failed row that says why.
+    Neighbours of equal size in one block share a forward pass, at most `batch_size` of them (default: the encoder's
+    own), always cut at the same places, so that the same block gives the same bytes. Out of memory halves the batch and
+    goes on; an image that the encoder cannot take alone is a failed row that says why.
 
     Raises:
         CacheError: the device itself failed; names the image.
     """
-    taps = list(dict.fromkeys(name.tap for name in features))
     size = batch_size or encoder.spec.batch
     ahead = threads or max(1, (os.cpu_count() or 1))
+    meter = meter or Meter()
     with ThreadPoolExecutor(ahead, thread_name_prefix="decode") as pool:
-        batch: list[_Pixels] = []
-        for pixels in _ahead(pool, items, view, depth=2 * max(size, ahead)):
-            fits = (
-                batch
-                and pixels.pixels is not None
-                and batch[0].pixels is not None
-                and len(batch) < size
-                and pixels.pixels.shape == batch[0].pixels.shape
-            )
-            if not fits and batch:
-                yield from _encode(batch, encoder, taps, features)
-                batch = []
-            if pixels.pixels is None:
-                yield Encoded(pixels.item.id, pixels.sha256, pixels.width, pixels.height, "failed", pixels.reason, {})
-            else:
-                batch.append(pixels)
-        if batch:
-            yield from _encode(batch, encoder, taps, features)
+        every = _ahead(pool, (item for block in blocks for item in block.items), view, depth=2 * max(size, ahead))
+        for block in blocks:
+            batch: list[_Pixels] = []
+            for pixels in islice(every, len(block.items)):
+                fits = (
+                    batch
+                    and pixels.pixels is not None
+                    and batch[0].pixels is not None
+                    and len(batch) < size
+                    and pixels.pixels.shape == batch[0].pixels.shape
+                )
+                if not fits and batch:
+                    yield from _timed(meter, batch, encoder, block.features)
+                    batch = []
+                if pixels.pixels is None:
+                    yield _failed(pixels, pixels.reason)
+                else:
+                    batch.append(pixels)
+            if batch:
+                yield from _timed(meter, batch, encoder, block.features)
 
 
-def _ahead(pool: ThreadPoolExecutor, items: Sequence[Item], view: View, depth: int) -> Iterator[_Pixels]:
+def _timed(meter: Meter, batch: list[_Pixels], encoder: Encoder, features: Sequence[FeatureName]) -> list[Encoded]:
+    start = time.perf_counter()
+    rows = _encode(batch, encoder, list(dict.fromkeys(name.tap for name in features)), features)
+    meter.busy += time.perf_counter() - start
+    return rows
+
+
+def _ahead(pool: ThreadPoolExecutor, items: Iterable[Item], view: View, depth: int) -> Iterator[_Pixels]:
     """Decoded images in order, with at most `depth` of them in memory."""
     rest = iter(items)
     waiting: list[Future[_Pixels]] = [pool.submit(_read, item, view) for item in islice(rest, depth)]
@@ -144,8 +178,11 @@ def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: S
     pixels = torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None])).permute(0, 3, 1, 2)
     try:
         maps = encoder.encode(pixels, (pixels.shape[2], pixels.shape[3]), taps)
-        summaries = {str(n): SUMMARIES[n.what].compute(maps[n.tap]).cpu().numpy() for n in features if n.what != MAP}
-        kept = {str(n): maps[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what == MAP}
+        halves = {tap: maps[tap].half() for tap in taps}
+        finite = {tap: torch.isfinite(half).flatten(1).all(1).tolist() for tap, half in halves.items()}
+        reasons = [_unfit(i, maps, finite) for i in range(len(batch))]
+        summaries = {str(n): summarise(halves[n.tap], n.what) for n in features if n.what != MAP}
+        kept = {str(n): halves[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what == MAP}
     except ImageError as error:
         reason = error.reason
     except CacheError:
@@ -159,7 +196,10 @@ def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: S
             ) from error
         reason = "out of memory" if _of_memory(error) else f"encoder failed: {_first_line(error)}"
     else:
-        return [_row(p, i, kept, summaries) for i, p in enumerate(batch)]
+        return [
+            _failed(p, reason) if reason else _row(p, i, kept, summaries)
+            for i, (p, reason) in enumerate(zip(batch, reasons, strict=True))
+        ]
     # Beyond the handlers: while an exception lives, its frames keep the tensors of the failed pass.
     if len(batch) == 1:
         return [_failed(batch[0], reason)]
@@ -183,23 +223,30 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0][:120]
 
 
+def summarise(maps: torch.Tensor, what: str) -> NDArray[np.float32]:
+    """A summary of maps (b, C, h, w) float16: of what is stored, so that one that is derived from a store later has
+    the same numbers as one that was made beside the encoder.
+    """
+    return SUMMARIES[what].compute(maps.float().contiguous()).cpu().numpy()
+
+
+def _unfit(i: int, maps: Mapping[str, torch.Tensor], finite: Mapping[str, list[bool]]) -> str:
+    """Why an image's maps cannot be kept; "" where they can."""
+    bad = [tap for tap, good in finite.items() if not good[i]]
+    if not bad:
+        return ""
+    whole = all(bool(torch.isfinite(maps[tap][i]).all()) for tap in bad)
+    return "feature over the range of float16" if whole else "non-finite feature"
+
+
 def _row(
     pixels: _Pixels, i: int, kept: Mapping[str, torch.Tensor], summaries: Mapping[str, NDArray[np.float32]]
 ) -> Encoded:
-    """One image's features; one that is not finite or does not fit float16 makes the row a failed one."""
-    values: dict[str, NDArray[Any]] = {}
-    for name, table in summaries.items():
-        values[name] = table[i]
-        if not np.isfinite(table[i]).all():
-            return _failed(pixels, "non-finite feature")
-    for name, maps in kept.items():
-        one = maps[i]
-        most = one.abs().max().item() if one.numel() else 0.0
-        if not np.isfinite(most):
-            return _failed(pixels, "non-finite feature")
-        if most > FLOAT16_MAX:
-            return _failed(pixels, "feature over the range of float16")
-        values[name] = one.half().contiguous().numpy()
+    """One image's features; a summary that is not finite makes the row a failed one."""
+    if not all(np.isfinite(table[i]).all() for table in summaries.values()):
+        return _failed(pixels, "non-finite feature")
+    values: dict[str, NDArray[Any]] = {name: table[i] for name, table in summaries.items()}
+    values |= {name: maps[i].contiguous().numpy() for name, maps in kept.items()}
     return Encoded(pixels.item.id, pixels.sha256, pixels.width, pixels.height, "ok", "", values)
 
 

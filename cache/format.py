@@ -22,6 +22,7 @@ SUMMARY_DTYPE = "float32"
 SUMMARY_CHUNK = 8
 CHUNK_BYTES = 128 * 1024
 ABSENT = np.uint64(2**64 - 1)
+Part = bytes | memoryview
 
 
 def array_path(tap: str, what: str, plan: int) -> str:
@@ -85,18 +86,14 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True).encode()
 
 
-def shard_parts(
-    rows: Sequence[NDArray[Any]], width: int, capacity_rows: int, inner: int, is_map: bool
-) -> list[bytes | memoryview]:
+def shard_parts(rows: Sequence[NDArray[Any]], width: int, capacity_rows: int, inner: int, is_map: bool) -> list[Part]:
     """The bytes of one shard, in pieces that are not copied together.
 
     Args:
         rows: arrays (n_i, width) that follow each other from row 0.
     """
     dtype = np.dtype(MAP_DTYPE if is_map else SUMMARY_DTYPE)
-    parts: list[bytes | memoryview] = [
-        memoryview(np.ascontiguousarray(a, dtype=dtype)).cast("B") for a in rows if a.size
-    ]
+    parts: list[Part] = [memoryview(np.ascontiguousarray(a, dtype=dtype)).cast("B") for a in rows if a.size]
     used = sum(len(a) for a in rows)
     chunks = -(-used // inner)
     padding = np.full((chunks * inner - used, width), 0.0 if is_map else np.nan, dtype=dtype)

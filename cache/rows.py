@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache import format
 from cache.errors import StoreError
-from cache.features import MAP, parse_feature
+from cache.memory import Batch, EncodedRow, InMemory, Rows, gather
+from cache.shards import ADVICE, Shard, Shards, Span, fetch
+
+__all__ = ["Batch", "Check", "EncodedRow", "Features", "InMemory", "Rows", "Span", "gather"]
 
 Check = Literal["always", "first", "never"]
-Rows = NDArray[np.int64]
-Batch = list[tuple[Rows, NDArray[np.float16]]]
-ADVICE = (
-    "Run `harness stores verify`, which plans what is damaged anew, then the same `harness precompute` again: it makes "
-    "just that."
-)
 
 _checked: set[tuple[str, int]] = set()  # (file, first row): what this process has found whole
-
-
-class Span(NamedTuple):
-    """Where one image's feature lies: plan and block, absolute row offset, grid, crc32c of its bytes."""
-
-    plan: int
-    block: int
-    offset: int
-    h: int
-    w: int
-    crc32c: int
 
 
 class Features:
@@ -47,21 +33,21 @@ class Features:
 
     def __init__(
         self,
-        folder: Path,
+        shards: Shards,
         ids: list[str],
         names: list[str],
         spans: dict[str, list[Span]],
-        arrays: dict[str, tuple[str, str]],
+        stored: dict[str, str],
         widths: dict[str, int],
-        capacities: Callable[[int, str, str], int],
         identity: str,
+        again: Callable[[], Mapping[str, Mapping[str, Span]]],
         check: Check = "first",
     ) -> None:
         self.ids, self.names = ids, names
         self.check: Check = check
-        self._folder, self._spans, self._arrays = folder, spans, arrays
-        self._widths, self._capacities, self._identity = widths, capacities, identity
-        self._maps: dict[tuple[str, int, int], tuple[NDArray[Any], int, str]] = {}
+        self._shards, self._spans, self._stored = shards, spans, stored
+        self._widths, self._identity = widths, identity
+        self._again = again  # looks at the disk again: where everything lies now
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,7 +55,7 @@ class Features:
     @property
     def digest(self) -> str:
         """sha256 of what these features mean: the store's identity and the stored names; not of which rows."""
-        stored = sorted(":".join(self._arrays[n]) for n in self.names)
+        stored = sorted(self._stored[n] for n in self.names)
         return hashlib.sha256("\n".join([self._identity, *stored]).encode()).hexdigest()
 
     @property
@@ -91,19 +77,17 @@ class Features:
 
     def take(self, rows: Rows) -> Features:
         """The given rows, in the given order."""
-        some = Features(
-            self._folder,
+        return Features(
+            self._shards,
             [self.ids[i] for i in rows],
             self.names,
             {n: [spans[i] for i in rows] for n, spans in self._spans.items()},
-            self._arrays,
+            self._stored,
             self._widths,
-            self._capacities,
             self._identity,
+            self._again,
             self.check,
         )
-        some._maps = self._maps
-        return some
 
     def table(self, name: str) -> NDArray[np.float32]:
         """A summary, (n, d) float32.
@@ -128,45 +112,87 @@ class Features:
     def file(self, name: str, row: int) -> Path:
         """The shard that a row lies in."""
         span = self._spans[name][row]
-        return self._folder / format.array_path(*self._arrays[name], span.plan) / format.shard_name(span.block)
+        return self._shards.file(self._stored[name], span.plan, span.block)
 
     def batches(self, name: str, rows: Iterable[Rows]) -> Iterator[Batch]:
         """For each array of rows one batch: (positions in it, maps (g, h, w, C) float16) a grid."""
         spans = self._spans[name]
         for wanted in rows:
-            yield gather([(spans[i].h, spans[i].w) for i in wanted], lambda j, w=wanted: self.map(name, int(w[j])))
+            groups: dict[tuple[int, int], list[int]] = {}
+            for position, i in enumerate(wanted):
+                groups.setdefault((spans[i].h, spans[i].w), []).append(position)
+            batch: Batch = []
+            for (h, w), members in groups.items():
+                out = np.empty((len(members), h, w, self._widths[name]), np.float16)
+                positions = np.array(members, dtype=np.int64)
+                self.read_into(name, wanted[positions], out)
+                batch.append((positions, out))
+            yield batch
+
+    def read_into(self, name: str, rows: Rows, out: NDArray[np.float16]) -> None:
+        """Maps of one grid copied into `out` (n, h, w, C), contiguous; one that is used again costs no new memory."""
+        lines, spans = out.reshape(len(out), -1), self._spans[name]
+        for k, row in enumerate(rows.tolist()):
+            shard = self._shard(name, row)
+            span = spans[row]
+            first = span.offset - span.block * shard.capacity
+            if self.check == "never" or (self.check == "first" and (shard.file, first) in _checked):
+                found = shard.rows[first : first + span.h * span.w]
+                if first < 0 or len(found) != span.h * span.w:
+                    raise self._damaged(name, row, "a truncated shard")
+            else:
+                found = self._read(name, row)
+            lines[k] = found.reshape(-1)
 
     def problem(self, name: str, row: int) -> str:
         """What is wrong with a row's bytes or its shard's index, read now; "" where nothing is."""
         span = self._spans[name][row]
         try:
-            found, (file, _) = self._bytes(name, span)
-            raw = np.memmap(file, dtype=np.uint8, mode="r")
-        except (StoreError, OSError, ValueError):
+            shard = self._shards.get(self._stored[name], span.plan, span.block)
+        except StoreError:
             return "the shard or its array's document is missing or cannot be read"
+        found, _ = _rows_of(shard, span)
         if len(found) != span.h * span.w:
             return "the shard is truncated"
         if format.crc32c(found) != span.crc32c:
             return "other bytes than were written (checksum)"
-        capacity = self._shard(name, span)[1]
-        inner = format.inner_rows(self._widths[name], self._arrays[name][1] == MAP)
-        return "" if format.index_is_whole(raw, capacity, inner) else "the shard's index is damaged (checksum)"
-
-    def _bytes(self, name: str, span: Span) -> tuple[NDArray[Any], tuple[str, int]]:
-        values, capacity, file = self._shard(name, span)
-        first = span.offset - span.block * capacity
-        return values[max(first, 0) : max(first, 0) + span.h * span.w], (file, first)
+        if not format.index_is_whole(shard.raw, shard.capacity, shard.inner):
+            return "the shard's index is damaged (checksum)"
+        return ""
 
     def _read(self, name: str, row: int) -> NDArray[Any]:
+        shard = self._shard(name, row)
         span = self._spans[name][row]
-        found, key = self._bytes(name, span)
+        found, key = _rows_of(shard, span)
         if len(found) != span.h * span.w:
             raise self._damaged(name, row, "a truncated shard")
         if self.check == "always" or (self.check == "first" and key not in _checked):
+            fetch(shard, key[1], len(found))
             if format.crc32c(found) != span.crc32c:
                 raise self._damaged(name, row, "others (checksum)")
             _checked.add(key)
         return found
+
+    def _shard(self, name: str, row: int) -> Shard:
+        """The shard of a row. One that has gone may have been compacted away: then its bytes are elsewhere now."""
+        stored, span = self._stored[name], self._spans[name][row]
+        try:
+            return self._shards.get(stored, span.plan, span.block)
+        except StoreError:
+            now = self._again()
+            for i, image_id in enumerate(self.ids):
+                found = now.get(image_id, {}).get(stored)
+                if found is not None and found.crc32c == self._spans[name][i].crc32c:
+                    self._spans[name][i] = found
+            moved = self._spans[name][row]
+            if moved == span:
+                if now.get(self.ids[row], {}).get(stored, span) != span:
+                    raise StoreError(
+                        f"{self.file(name, row)}: expected the rows of {self.ids[row]!r} as they were when this was "
+                        "opened; it was encoded anew since, and what it was has gone. Open the store again."
+                    ) from None
+                raise
+            return self._shards.get(stored, moved.plan, moved.block)
 
     def _damaged(self, name: str, row: int, found: str) -> StoreError:
         return StoreError(
@@ -174,77 +200,8 @@ class Features:
             f"{found}. {ADVICE}"
         )
 
-    def _shard(self, name: str, span: Span) -> tuple[NDArray[Any], int, str]:
-        key = (name, span.plan, span.block)
-        if key not in self._maps:
-            tap, what = self._arrays[name]
-            place = format.array_path(tap, what, span.plan)
-            file = self._folder / place / format.shard_name(span.block)
-            dtype = np.dtype(format.MAP_DTYPE if what == MAP else format.SUMMARY_DTYPE)
-            width = self._widths[name]
-            capacity = self._capacities(span.plan, tap, what)
-            try:
-                raw = np.memmap(file, dtype=np.uint8, mode="r")
-            except (OSError, ValueError) as error:
-                raise StoreError(
-                    f"Expected a shard at {file}, found none that can be read ({error}). {ADVICE}"
-                ) from error
-            inner = format.inner_rows(width, what == MAP)
-            body = max(0, len(raw) - (16 * (capacity // inner) + 4)) // (width * dtype.itemsize)
-            values = raw[: body * width * dtype.itemsize].view(dtype).reshape(body, width)
-            self._maps[key] = (values, capacity, str(file.absolute()))
-        return self._maps[key]
 
-
-def gather(grids: Sequence[tuple[int, int]], get: Callable[[int], NDArray[np.float16]]) -> Batch:
-    """Maps of equal grid stacked: (positions, (g, h, w, C)) a grid, in the order of first appearance."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for position, grid in enumerate(grids):
-        groups.setdefault(grid, []).append(position)
-    return [(np.array(members, dtype=np.int64), np.stack([get(j) for j in members])) for members in groups.values()]
-
-
-class EncodedRow(Protocol):
-    """An encoded image; see `cache.encode.Encoded`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def features(self) -> Mapping[str, NDArray[Any]]: ...
-
-
-class InMemory:
-    """Rows that were just encoded and never stored, with the same face as `Features`."""
-
-    def __init__(self, rows: Sequence[EncodedRow], names: Sequence[str]) -> None:
-        self._rows = list(rows)
-        self.names = list(names)
-        self.ids = [row.id for row in rows]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def _value(self, name: str, row: int) -> NDArray[Any]:
-        return self._rows[row].features[str(parse_feature(name))]
-
-    def channels(self, name: str) -> int:
-        """Channels of a map, width of a summary."""
-        return int(self._value(name, 0).shape[-1])
-
-    def grids(self, name: str) -> NDArray[np.int64]:
-        """(n, 2): height and width of every row's map."""
-        return np.array([self._value(name, i).shape[:2] for i in range(len(self.ids))], dtype=np.int64).reshape(-1, 2)
-
-    def take(self, rows: Rows) -> InMemory:
-        """The given rows, in the given order."""
-        return InMemory([self._rows[i] for i in rows], self.names)
-
-    def table(self, name: str) -> NDArray[np.float32]:
-        """A summary, (n, d) float32."""
-        return np.stack([self._value(name, i) for i in range(len(self.ids))]).astype(np.float32)
-
-    def batches(self, name: str, rows: Iterable[Rows]) -> Iterator[Batch]:
-        """As `Features.batches`."""
-        for wanted in rows:
-            maps = [self._value(name, int(i)) for i in wanted]
-            yield gather([(m.shape[0], m.shape[1]) for m in maps], lambda j, m=maps: m[j])
+def _rows_of(shard: Shard, span: Span) -> tuple[NDArray[Any], tuple[str, int]]:
+    """The rows of a span, and the key that remembers them as checked."""
+    first = span.offset - span.block * shard.capacity
+    return shard.rows[max(first, 0) : max(first, 0) + span.h * span.w], (shard.file, first)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from harness.config import FILE, Config
 from harness.errors import NotFoundError, UsageError, suggest
 
+RANDOM = "random"  # instead of a weights file: seeded weights, stamped UNTRAINED
+
 if TYPE_CHECKING:
     from cache.encoders.base import EncoderSpec
     from cache.store import FeatureStore
@@ -100,6 +102,8 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
     Raises:
         NotFoundError: none there; says what to type.
     """
+    if str(typed) == RANDOM and spec.family == "timm":
+        return typed
     if typed is not None or spec.name in config.weights:
         path = typed or config.resolve(config.weights[spec.name])
         if not path.is_file():

@@ -40,7 +40,8 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         embedded: the weights come with an installed package or are seeded.
         untrained: they are seeded: random.
         batch: images a forward pass.
-        fixed_batch: see `heavy`.
+        precisions: what its matrices can be multiplied in, the default first; where there are several, `load` takes
+            `precision`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool = False
     untrained: bool = False
     batch: int = 8
+    precisions: tuple[str, ...] = ("fp32",)
 
     @property
     def heavy(self) -> bool:

@@ -1,26 +1,26 @@
 """Segment Anything's image encoder (Kirillov et al. 2023): ViT-B, L, H from the official checkpoints, and a tiny
 untrained one.
 
-The forward is segment-anything's own module, block by block, so that any tap comes out of one pass. Preprocessing is
-its own too: normalise, then pad with zeros at the bottom and the right to the square frame; maps are cropped to the
-    valid grid.
+Owns what is declared of them, loading, and preprocessing, which is segment-anything's: normalise, then pad with zeros
+at the bottom and the right to the square frame; maps are cropped to the valid grid. The arithmetic is `sam_forward`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cache.encoders.base import Encoder, EncoderSpec, Tap
-from cache.errors import ImageError, WeightsError
+from cache.errors import ImageError, UsageError, WeightsError
 from cache.identity import EncoderIdentity
 
 if TYPE_CHECKING:
     import torch
 
-CODE = "sam.1"
+    from cache.encoders.sam_forward import SamVit
+
+CODE = "sam.2"  # 2: our own forward; float32 differs from 1 in the last bits
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 PATCH = 16
@@ -54,6 +54,7 @@ def _spec(name: str, title: str, gflop: float, **more: Any) -> EncoderSpec:
         "licence": "Apache-2.0",
         "training_data": "SA-1B (11 million licensed photographs)",
         "batch": 1,
+        "precisions": ("fp32", "bf16", "fp16"),
         **more,
     }
     return EncoderSpec(
@@ -87,28 +88,37 @@ class SamFamily:
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
 
-    def load(self, weights: Path | None, device: str) -> Encoder:
+    def load(self, weights: Path | None, device: str, precision: str = "fp32") -> Encoder:
         """The encoder with the given checkpoint (sam-tiny: with seeded weights).
 
+        Args:
+            precision: of its matrices, one of the spec's; part of the identity.
+
         Raises:
+            UsageError: no such precision.
             WeightsError: none given, damaged, or of another shape.
         """
         from cache import weights as files
 
-        module = build(SHAPES[self.spec.name])
+        if precision not in self.spec.precisions:
+            raise UsageError(
+                f"{self.spec.name}: expected a precision of {', '.join(self.spec.precisions)}; found {precision!r}."
+            )
+        module, stamps = build(SHAPES[self.spec.name]), ("UNTRAINED",)
         if self.spec.untrained:
             seed(module, SEED)
-            identity = EncoderIdentity(self.spec.name, files.digest_of(module.state_dict()), CODE, "fp32")
-            return SamEncoder(self.spec, module, identity, ("UNTRAINED",), device)
-        if weights is None:
+            digest = files.digest_of(module.state_dict())
+        elif weights is None:
             raise WeightsError(f"{self.spec.name}: expected a checkpoint, found none. Type --weights FILE.")
-        sha256, official = files.check_official(weights, self.spec)
-        tensors = files.read_tensors(weights)
-        prefix = "image_encoder."
-        own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)} or tensors
-        files.load_into(module, own, weights, _advice(own))
-        identity = EncoderIdentity(self.spec.name, sha256, CODE, "fp32")
-        return SamEncoder(self.spec, module, identity, () if official else ("UNVERIFIED",), device)
+        else:
+            digest, official = files.check_official(weights, self.spec)
+            tensors = files.read_tensors(weights)
+            prefix = "image_encoder."
+            own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)} or tensors
+            files.load_into(module, own, weights, _advice(own))
+            stamps = () if official else ("UNVERIFIED",)
+        identity = EncoderIdentity(self.spec.name, digest, CODE, precision)
+        return SamEncoder(self.spec, module.to_precision(precision), identity, stamps, device)
 
 
 SAM_VIT_B = SamFamily(_official("sam-vit-b", "Segment Anything ViT-B", 972.1, "sam_vit_b_01ec64.pth"))
@@ -127,35 +137,11 @@ SAM_TINY = SamFamily(
 )
 
 
-def build(shape: Shape) -> torch.nn.Module:
-    """segment-anything's `ImageEncoderViT` of this shape; its initial weights mean nothing.
+def build(shape: Shape) -> SamVit:
+    """The network of this shape; its initial weights mean nothing."""
+    from cache.encoders.sam_forward import SamVit
 
-    Raises:
-        WeightsError: segment-anything or torchvision cannot be imported here.
-    """
-    import torch
-
-    try:
-        from segment_anything.modeling.image_encoder import ImageEncoderViT
-    except (ImportError, RuntimeError) as error:
-        raise WeightsError(
-            f"segment-anything cannot be imported ({error}). Run `harness doctor`: it knows the usual cause."
-        ) from error
-    module = ImageEncoderViT(
-        img_size=shape.frame,
-        patch_size=PATCH,
-        embed_dim=shape.dim,
-        depth=shape.depth,
-        num_heads=shape.heads,
-        mlp_ratio=4,
-        norm_layer=cast("Any", partial(torch.nn.LayerNorm, eps=1e-6)),  # as segment-anything itself does
-        qkv_bias=True,
-        use_rel_pos=True,
-        global_attn_indexes=shape.global_blocks,
-        window_size=shape.window,
-        out_chans=shape.out,
-    )
-    return module.eval().requires_grad_(False)
+    return SamVit(shape).eval().requires_grad_(False)
 
 
 def seed(module: torch.nn.Module, number: int) -> None:
@@ -196,13 +182,13 @@ class SamEncoder:
     def __init__(
         self,
         spec: EncoderSpec,
-        module: torch.nn.Module,
+        module: SamVit,
         identity: EncoderIdentity,
         stamps: tuple[str, ...],
         device: str,
     ) -> None:
         self.spec, self.identity, self.stamps, self.device = spec, identity, stamps, device
-        self._module: Any = module.to(device)
+        self._module = module.to(device)
         self._frame = SHAPES[spec.name].frame
 
     def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -225,14 +211,5 @@ class SamEncoder:
             mean = torch.tensor(MEAN, device=self.device).view(1, 3, 1, 1)
             std = torch.tensor(STD, device=self.device).view(1, 3, 1, 1)
             x = torch.nn.functional.pad((inside - mean) / std, (0, self._frame - w, 0, self._frame - h))
-            x = self._module.patch_embed(x) + self._module.pos_embed
-            found: dict[str, torch.Tensor] = {}
-            deepest = len(self._module.blocks) if "neck" in taps else 1 + max(int(t.partition(".")[2]) for t in taps)
-            for i, block in enumerate(self._module.blocks[:deepest]):
-                x = block(x)
-                if f"block.{i}" in taps:
-                    found[f"block.{i}"] = x.permute(0, 3, 1, 2)
-            if "neck" in taps:
-                found["neck"] = self._module.neck(x.permute(0, 3, 1, 2))
-            gh, gw = -(-h // PATCH), -(-w // PATCH)
-            return {tap: found[tap][:, :, :gh, :gw].float() for tap in taps}
+            maps = self._module(x, taps, (-(-h // PATCH), -(-w // PATCH)))
+            return {tap: maps[tap] for tap in taps}

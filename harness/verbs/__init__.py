@@ -26,6 +26,7 @@ VERBS = {
     "datasets prepare": "harness.verbs.datasets:prepare",
     "splits ls": "harness.verbs.splits:ls",
     "splits make": "harness.verbs.splits:make",
+    "splits import": "harness.verbs.splits:import_published",
     "splits show": "harness.verbs.splits:show",
     "splits check": "harness.verbs.splits:check",
     "encoders ls": "harness.verbs.encoders:ls",
@@ -36,6 +37,10 @@ VERBS = {
     "stores ls": "harness.verbs.stores:ls",
     "stores info": "harness.verbs.stores:info",
     "stores verify": "harness.verbs.stores:verify",
+    "stores gc": "harness.verbs.stores_keep:gc",
+    "stores derive": "harness.verbs.stores_keep:derive",
+    "stores export": "harness.verbs.stores_keep:export",
+    "stores import": "harness.verbs.stores_keep:load",
 }
 
 GROUPS = {

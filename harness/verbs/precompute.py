@@ -74,6 +74,10 @@ def precompute(
         ),
     ] = None,
     view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"],
+        typer.Option(help="Numbers that the encoder computes in; another one is another store."),
+    ] = "fp32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images a forward pass (default: the encoder's own).")
@@ -116,7 +120,7 @@ def precompute(
     config, _ = current()
     folder = locate.needed_root(dataset, root, config)
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
-    resolved, chosen_view = resolve_encoder(encoder, weights, view, device)
+    resolved, chosen_view = resolve_encoder(encoder, weights, view, device, precision)
     wanted = wanted_features(resolved, features)
     stores = store or config.path("stores", "stores")
     opened = FeatureStore.create(
@@ -175,7 +179,9 @@ def precompute(
     )
 
 
-def resolve_encoder(name: str, weights: Path | None, view: str | None, device: str) -> tuple[Encoder, View]:
+def resolve_encoder(
+    name: str, weights: Path | None, view: str | None, device: str, precision: str = "fp32"
+) -> tuple[Encoder, View]:
     """The loaded encoder and its view.
 
     Raises:
@@ -186,10 +192,16 @@ def resolve_encoder(name: str, weights: Path | None, view: str | None, device: s
     from cache.views import parse_view
     from harness import locate
     from harness.config import current
+    from harness.errors import UsageError
     from harness.registry import encoders
 
     family = encoders().get(name)
-    loaded = family.load(locate.weights_file(family.spec, weights, current()[0]), pick_device(device))
+    known = family.spec.precisions
+    if precision not in known:
+        raise UsageError(f"{name} computes in {', '.join(known)}; found --precision {precision}.")
+    chosen = {"precision": precision} if len(known) > 1 else {}
+    file = locate.weights_file(family.spec, weights, current()[0])
+    loaded = family.load(file, pick_device(device), **chosen)
     return loaded, parse_view(view or loaded.spec.view)
 
 

@@ -54,6 +54,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     run: Annotated[Path, typer.Option(help="The run whose encoder and head are used: a folder or an id.")],
     weights: Annotated[Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")] = None,
+    precision: Annotated[str, typer.Option(help="As at precompute: fp32, bf16, fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
 ) -> Predictions:
     """Predicts the quality of new images with a fitted run.
@@ -89,7 +90,7 @@ def predict(
     files = _files(images)
     if not files:
         raise NotFoundError(f"Expected image files, found none in {', '.join(str(i) for i in images)}.")
-    encoder, view = resolve_encoder(card.encoder, weights, card.view, device)
+    encoder, view = resolve_encoder(card.encoder, weights, card.view, device, precision)
     key = key8(identity_of(encoder, view))
     if key != card.store_key:
         raise ProtocolError(

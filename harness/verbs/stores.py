@@ -94,7 +94,8 @@ def ls(store: STORE = None) -> StoreTable:
     return StoreTable(_row(FeatureStore.open(path)) for path in locate.stores_under(folder))
 
 
-def _open(folder: Path | None, dataset: str | None, encoder: str | None) -> FeatureStore:
+def find(folder: Path | None, dataset: str | None, encoder: str | None) -> FeatureStore:
+    """The one store that is meant; several or none is an error that says so."""
     from harness import config, locate
 
     return locate.find_store(folder or config.load().path("stores", "stores"), dataset, encoder)
@@ -111,7 +112,7 @@ def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) 
     harness stores info
     harness stores info --dataset biq2021 --encoder efficientnet-lite0
     """
-    opened = _open(store, dataset, encoder)
+    opened = find(store, dataset, encoder)
     status = opened.status()
     reasons: dict[str, int] = {}
     for _, reason in opened.failures():
@@ -165,6 +166,6 @@ def verify(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None
     """
     from cache.verify import verify as run
 
-    opened = _open(store, dataset, encoder)
+    opened = find(store, dataset, encoder)
     findings = [{"path": str(f.path), "id": f.id, "problem": f.problem} for f in run(opened)]
     return StoreReport(f"{opened.dataset} {opened.name}", len(opened.ids()), findings)

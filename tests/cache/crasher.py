@@ -20,6 +20,8 @@ import fakes
 import pandas as pd  # pyarrow imports it on first use: here, once, instead of in every child
 from PIL import Image
 
+from cache.compaction import compact
+
 os.fsync = lambda _: None  # type: ignore[assignment]  # as in conftest.no_fsync
 Image.init()
 assert pd
@@ -100,8 +102,42 @@ def kills(root: Path, images: Path, seed: int, stores: int, writers: int) -> lis
     return counts
 
 
+def compactions(root: Path, images: Path, seed: int, rounds: int) -> dict[str, int]:
+    """One store on which two compactions, a writer and a writer that makes all anew are killed again and again."""
+    chance, top = random.Random(seed), root / "0"
+    names = sorted(p.name for p in images.iterdir())
+    deaths = ends = 0
+    filled(top, images)()
+
+    def anew() -> None:
+        store = fakes.new_store(top)
+        store.plan(fakes.look(images, chance.sample(names, 5)), heavy=True, anew=True)
+        fakes.work(store, images, fakes.features(*PATTERNS), names)
+
+    def collect() -> None:
+        compact(fakes.new_store(top))
+
+    for number in range(rounds):
+        chance.seed(number)
+        pids = [child(work) for work in (anew, collect, collect, filled(top, images))]
+        time.sleep(chance.uniform(0, 0.25))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        if 1 in codes:
+            raise SystemExit(f"round {number}: a process failed")
+        deaths, ends = deaths + codes.count(-signal.SIGKILL), ends + codes.count(0)
+        store = fakes.new_store(top)
+        if len(store.ids()) != len(names) - 1:
+            raise SystemExit(f"round {number}: {len(names) - 1 - len(store.ids())} images lost")
+        for name in store.features(everywhere=False):
+            fakes.stored(store, name)  # every checksum
+    return {"deaths": deaths, "ends": ends}
+
+
 if __name__ == "__main__":
     top, images = map(Path, sys.argv[1:])
     found = {"points": points(top / "points", images)}
     found |= {f"kills-{n}": kills(top / f"kills-{n}", images, seed=7, stores=3, writers=n) for n in (1, 2)}
+    found["compactions"] = compactions(top / "compactions", images, seed=7, rounds=40)
     sys.stdout.write(json.dumps(found))

@@ -152,7 +152,7 @@ def truth(path: Path, name: FeatureName) -> np.ndarray:
     maps = FakeEncoder().encode(torch.from_numpy(rgb).permute(2, 0, 1)[None], rgb.shape[:2], [name.tap])[name.tap]
     if name.what == "map":
         return maps[0].permute(1, 2, 0).half().numpy()
-    flat = maps[0].double().flatten(1)
+    flat = maps[0].half().double().flatten(1)  # summaries are of what is stored
     std = flat.std(1) if flat.shape[1] > 1 else torch.zeros(len(flat), dtype=torch.float64)
     return torch.cat([flat.mean(1), std]).float().numpy()
 

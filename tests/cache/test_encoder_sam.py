@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from segment_anything.build_sam import _build_sam
 from segment_anything.modeling import Sam
+from segment_anything.modeling.image_encoder import ImageEncoderViT
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 
-from cache.encoders import sam
+from cache.encoders import sam, sam_forward
 from cache.encoders.sam import SAM_TINY, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SHAPES, SamFamily
-from cache.errors import ImageError, WeightsError
+from cache.errors import ImageError, UsageError, WeightsError
 from cache.views import parse_view
 
 FRAME = 256  # 16 x 16 tokens: more than a window of 14, so that windows are padded and position terms resampled
 BIG = {"sam-vit-b": SAM_VIT_B, "sam-vit-l": SAM_VIT_L, "sam-vit-h": SAM_VIT_H}
+
+
+def reference(shape: sam.Shape) -> Any:
+    """segment-anything's own module of this shape: the product takes only the names and shapes of its tensors."""
+    module = ImageEncoderViT(
+        img_size=shape.frame,
+        patch_size=16,
+        embed_dim=shape.dim,
+        depth=shape.depth,
+        num_heads=shape.heads,
+        mlp_ratio=4,
+        norm_layer=cast("Any", partial(torch.nn.LayerNorm, eps=1e-6)),  # as segment-anything itself does
+        qkv_bias=True,
+        use_rel_pos=True,
+        global_attn_indexes=shape.global_blocks,
+        window_size=shape.window,
+        out_chans=shape.out,
+    )
+    return module.eval().requires_grad_(False)
 
 
 def randomised(module: torch.nn.Module, seed: int = 0) -> None:
@@ -80,7 +101,7 @@ def test_every_tap_is_segment_anythings(name: str, tmp_path: Path, monkeypatch: 
     """The real width, heads and windows of each size, with three blocks and a smaller frame."""
     shape = SHAPES[name]._replace(frame=FRAME, depth=3, global_blocks=(1,))
     monkeypatch.setitem(SHAPES, name, shape)
-    model = whole_sam(sam.build(shape))
+    model = whole_sam(reference(shape))
     randomised(model.image_encoder)
     encoder = BIG[name].load(official(model.image_encoder, tmp_path / "mine.pth"), "cpu")
     assert encoder.stamps == ("UNVERIFIED",)
@@ -103,7 +124,9 @@ def test_the_frame_of_1024_is_segment_anythings(tmp_path: Path, monkeypatch: pyt
 
 def test_the_tiny_one_is_segment_anythings_too() -> None:
     encoder: Any = SAM_TINY.load(None, "cpu")
-    compare(encoder, whole_sam(encoder._module), "long256", photographs.rocket()[:300])
+    module = reference(SHAPES["sam-tiny"])
+    module.load_state_dict(encoder._module.state_dict())
+    compare(encoder, whole_sam(module), "long256", photographs.rocket()[:300])
 
 
 def test_the_tiny_ones_weights_are_the_same_everywhere() -> None:
@@ -116,7 +139,7 @@ def test_declared_facts_are_those_of_segment_anything(name: str) -> None:
     """Channels, depth and strides of the modules that segment-anything builds, without their weights in memory."""
     spec = BIG[name].spec
     with torch.device("meta"):
-        module: Any = sam.build(SHAPES[name])
+        module: Any = reference(SHAPES[name])
     assert [t.name for t in spec.taps] == [*(f"block.{i}" for i in range(len(module.blocks))), "neck"]
     assert {t.channels for t in spec.taps[:-1]} == {module.patch_embed.proj.out_channels}
     assert spec.taps[-1].channels == module.neck[0].out_channels
@@ -132,7 +155,7 @@ def test_the_declared_cost_is_the_real_one(family: SamFamily) -> None:
     """Counted by torch, on shapes alone."""
     shape = SHAPES[family.spec.name]
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        sam.build(shape)(torch.empty(1, 3, shape.frame, shape.frame))
+        reference(shape)(torch.empty(1, 3, shape.frame, shape.frame))
     assert family.spec.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=0.02)
 
 
@@ -160,7 +183,7 @@ def tiny_shape(name: str, monkeypatch: pytest.MonkeyPatch) -> SamFamily:
 
 def test_a_checkpoint_of_another_size_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_shape("sam-vit-l", monkeypatch)
-    file = official(sam.build(SHAPES["sam-vit-l"]), tmp_path / "mine.pth")
+    file = official(reference(SHAPES["sam-vit-l"]), tmp_path / "mine.pth")
     with pytest.raises(WeightsError, match=r"It looks like sam-vit-l: type --encoder sam-vit-l"):
         tiny_shape("sam-vit-b", monkeypatch).load(file, "cpu")
 
@@ -178,10 +201,42 @@ def test_no_checkpoint_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_encoders_names_without_the_prefix_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     family = tiny_shape("sam-vit-b", monkeypatch)
-    module = sam.build(SHAPES["sam-vit-b"])
+    module = reference(SHAPES["sam-vit-b"])
     randomised(module)
     torch.save(module.state_dict(), tmp_path / "bare.pth")
     pixels = torch.full((1, 3, 32, 32), 9, dtype=torch.uint8)
     one = family.load(tmp_path / "bare.pth", "cpu").encode(pixels, (32, 32), ["neck"])["neck"]
     other = family.load(official(module, tmp_path / "whole.pth"), "cpu").encode(pixels, (32, 32), ["neck"])["neck"]
     assert torch.equal(one, other)
+
+
+def test_a_precision_is_near_and_is_another_store() -> None:
+    cat = torch.from_numpy(np.ascontiguousarray(photographs.chelsea()[:200, :256])).permute(2, 0, 1)[None]
+    exact = SAM_TINY.load(None, "cpu")
+    taps = [tap.name for tap in exact.spec.taps]
+    expected = exact.encode(cat, (200, 256), taps)
+    for precision, most in (("bf16", 1.5e-2), ("fp16", 2e-3)):
+        encoder = SAM_TINY.load(None, "cpu", precision)
+        assert (encoder.identity.precision, encoder.identity.weights) == (precision, exact.identity.weights)
+        assert encoder.identity != exact.identity
+        found = encoder.encode(cat, (200, 256), taps)
+        for tap in taps:
+            assert found[tap].dtype == torch.float32
+            error = float((found[tap] - expected[tap]).norm() / expected[tap].norm())
+            assert 1e-5 < error <= most, (precision, tap)
+    with pytest.raises(UsageError, match=r"a precision of fp32, bf16, fp16; found 'int8'"):
+        SAM_TINY.load(None, "cpu", "int8")
+
+
+@pytest.mark.parametrize("room", [4096, 1 << 30])
+def test_the_size_of_a_tile_does_not_matter(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One query at a time, or every head of every window at once, of two images."""
+    encoder: Any = SAM_TINY.load(None, "cpu")
+    cats = torch.from_numpy(np.ascontiguousarray(photographs.chelsea()[:192, :256])).permute(2, 0, 1)[None]
+    cats = torch.cat([cats, cats.flip(3)])
+    expected = encoder.encode(cats, (192, 256), ["block.3", "neck"])
+    monkeypatch.setattr(sam_forward, "TILE_CPU", room)
+    monkeypatch.setattr(sam_forward, "MLP_ROWS", room)
+    found = encoder.encode(cats, (192, 256), ["block.3", "neck"])
+    for tap, value in expected.items():
+        assert relative_error(found[tap], value) <= 1e-5

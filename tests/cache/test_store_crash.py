@@ -9,18 +9,20 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
+from cache.compaction import compact
 from cache.store import FeatureStore
 from cache.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 PATTERNS = ["fine:map", "coarse:moments"]  # as in crasher.py
 Truth = dict[tuple[str, str], np.ndarray]
-Died = tuple[Path, dict[str, list[int]]]
+Died = tuple[Path, dict[str, Any]]
 CRASHER = Path(__file__).with_name("crasher.py")
 SIZES = [(20, 30), (33, 17), (20, 30), (64, 64), (17, 33)] * 7  # 35 images: two blocks
 
@@ -119,6 +121,21 @@ def test_killed_at_random_again_and_again(
         path = only_store(top / f"{number}")
         assert kept(fakes, path) == whole
     assert_whole(fakes, FeatureStore.open(path), truth)
+
+
+def test_compactions_and_writers_killed_again_and_again(
+    died: Died, images: Path, fakes: ModuleType, truth: Truth
+) -> None:
+    """Two compactions and two writers, one making images anew, all killed at any moment, 40 times on one store; after
+    each round every image was there (crasher.py). What is left compacts to the right rows.
+    """
+    assert died[1]["compactions"]["deaths"] >= 10
+    root = died[0] / "compactions" / "0"
+    store = fakes.fill(root, images, names(images), PATTERNS)
+    compact(store)
+    assert_whole(fakes, store, truth)
+    assert verify(store) == []
+    assert compact(store).plans == 0
 
 
 def test_two_writers_of_one_store_lose_nothing(tmp_path: Path, images: Path, fakes: ModuleType, truth: Truth) -> None:

@@ -1,11 +1,14 @@
-"""Any life of a store against a plain dictionary: grown, changed, broken, repaired, damaged, killed, in any order."""
+"""Any life of a store against a plain dictionary: grown, changed, broken, mended, damaged, killed, compacted, in any
+order, by one writer and by two.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from cache.compaction import compact
 from cache.store import FeatureStore
 from cache.verify import verify
 
@@ -33,6 +37,27 @@ IDS = [f"i{n}.png" for n in range(6)]
 
 class Death(BaseException):
     """What a killed writer looks like from outside."""
+
+
+@contextlib.contextmanager
+def dying(step: int) -> Iterator[None]:
+    """Death before the step-th link, unlink or rmdir; what it was about to do is not done."""
+    count, real = 0, {name: getattr(os, name) for name in ("link", "unlink", "rmdir")}
+
+    def counted(name: str) -> Callable[..., None]:
+        def call(*args: Any, **more: Any) -> None:
+            nonlocal count
+            count += 1
+            if count > step:
+                raise Death
+            real[name](*args, **more)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Death):
+        for name in real:
+            patch.setattr(os, name, counted(name))
+        yield
 
 
 class Life(RuleBasedStateMachine):
@@ -85,21 +110,64 @@ class Life(RuleBasedStateMachine):
 
     @rule(patterns=st.sets(st.sampled_from(PATTERNS), min_size=1), step=st.integers(0, 12))
     def precompute_and_die(self, patterns: set[str], step: int) -> None:
-        real, count = os.link, 0
+        with dying(step):
+            self.precompute(sorted(patterns), sorted(self.versions))
+        self.store = FeatureStore.open(self.store.path)
 
-        def link(source: Any, target: Any) -> None:
-            nonlocal count
-            count += 1
-            if count > step:
-                raise Death
-            real(source, target)
+    @rule()
+    def compact(self) -> None:
+        """Nothing that is held changes, nor why others failed."""
+        before, failed = self.held(), self.store.failures()
+        compact(self.store)
+        self.assert_unchanged(before, failed)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "link", link)
-            try:
-                self.precompute(sorted(patterns), sorted(self.versions))
-            except Death:
-                self.store = FeatureStore.open(self.store.path)
+    @rule(step=st.integers(0, 25))
+    def compact_and_die(self, step: int) -> None:
+        self.store.refresh()
+        before, failed = self.held(), self.store.failures()
+        with dying(step):
+            compact(FeatureStore.open(self.store.path))
+        self.store = FeatureStore.open(self.store.path)
+        self.assert_unchanged(before, failed)
+
+    @rule(patterns=st.sets(st.sampled_from(PATTERNS), min_size=1), part=st.integers(1, 6), step=st.integers(1, 12))
+    def another_writes_between(self, patterns: set[str], part: int, step: int) -> None:
+        """Two writers: a second one does its whole run, or compacts, between a block's encoding and its writing."""
+        ids, other = sorted(self.versions)[:part], self.fakes
+        store = self.fakes.new_store(self.top)
+        store.plan(self.fakes.look(self.images, ids), heavy=True)
+
+        def between() -> None:
+            if step % 2:
+                compact(FeatureStore.open(store.path))
+            other.fill(self.top, self.images, ids, sorted(patterns)[:1], batch_size=1 + step)
+
+        self.fakes.work(store, self.images, self.fakes.features(*sorted(patterns)), ids, between=between)
+        self.store = FeatureStore.open(store.path)
+        held = self.held()
+        for image_id in set(ids) - self.broken:
+            assert set(held[image_id]) >= patterns
+            self.assert_is(held[image_id], self.versions[image_id][-1], image_id)
+
+    def assert_unchanged(self, before: dict[str, dict[str, np.ndarray]], failed: list[tuple[str, str]]) -> None:
+        after = self.held()
+        assert {i: set(f) for i, f in after.items()} == {i: set(f) for i, f in before.items()}
+        for image_id, found in after.items():
+            self.assert_is(found, before[image_id], image_id)
+        assert self.store.failures() == failed
+
+    @rule(damage=st.sampled_from(["write", "drop", "tear"]))
+    def index_made_lost_or_torn(self, damage: str) -> None:
+        """The index is never the truth."""
+        self.store.refresh()
+        before, failed = self.held(), self.store.failures()
+        if damage != "drop":
+            self.store.disk.write_index()
+        for file in (self.store.path / "index").glob("*.parquet"):
+            file.unlink() if damage == "drop" else None
+            self.fakes.tear(file, 20) if damage == "tear" else None
+        self.store = FeatureStore.open(self.store.path)
+        self.assert_unchanged(before, failed)
 
     @rule(patterns=st.sets(st.sampled_from(PATTERNS), min_size=1))
     def precompute_all_and_compare(self, patterns: set[str]) -> None:
@@ -128,7 +196,9 @@ class Life(RuleBasedStateMachine):
         found = {finding.id for finding in verify(self.store)}
         assert found >= self.unreadable()  # a shard's damaged index is found, too, though its rows can be read
         had = {f for mine in self.store._spans[0].values() for f in mine}
-        self.precompute([f.removesuffix(".1") for f in sorted(had)] or PATTERNS, sorted(self.versions))
+        self.precompute(
+            [f if f.endswith(":map") else f.rpartition(".")[0] for f in sorted(had)] or PATTERNS, sorted(self.versions)
+        )
         assert verify(self.store) == []
         assert self.unreadable() == set()
 
@@ -187,6 +257,6 @@ def test_any_life_of_a_store_is_that_of_a_dictionary(fakes: ModuleType) -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=30, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

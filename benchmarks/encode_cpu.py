@@ -1,0 +1,173 @@
+"""Our SAM ViT-B against segment-anything's own forward (and timm's) on a CPU: same weights, same pixels, same process.
+
+Variants take turns and medians are compared: CPU-seconds at one thread, which neighbours on a machine disturb least,
+and wall at two. bf16 is measured where the processor multiplies it, else it is a line that says so. Prints, and keeps
+in `results/encode_cpu.json`, one object a goal.
+
+    OMP_NUM_THREADS=1 python benchmarks/encode_cpu.py [--rounds 3] [--depth 12] [--threads 1,2] [--no-timm]
+
+`--depth 3` is a quick look: one block of global attention to two of windows, the same share as in the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cache.encoders import sam
+
+GOALS = {("fp32", 1): 2.2, ("fp32", 2): 2.0, ("bf16", 1): 3.5, ("bf16", 2): 3.0}
+
+
+def reference(shape: sam.Shape) -> Any:
+    """segment-anything's module with random weights, position terms too."""
+    from segment_anything.modeling.image_encoder import ImageEncoderViT
+
+    module: Any = ImageEncoderViT(
+        img_size=shape.frame,
+        embed_dim=shape.dim,
+        depth=shape.depth,
+        num_heads=shape.heads,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type]
+        use_rel_pos=True,
+        global_attn_indexes=shape.global_blocks,
+        window_size=shape.window,
+        out_chans=shape.out,
+    )
+    sam.seed(module, 0)
+    return module.eval().requires_grad_(False)
+
+
+def timms(shape: sam.Shape) -> Any:
+    """timm's module of the same shape; its own random weights, which cost the same."""
+    import timm
+
+    module: Any = timm.create_model("samvit_base_patch16", pretrained=False)
+    if shape.depth < len(module.blocks):
+        module.blocks = module.blocks[: shape.depth]
+    return module.eval().requires_grad_(False)
+
+
+def measured(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:
+    """Medians of wall and CPU seconds; every variant once before, then all of them in turns."""
+    for run in variants.values():
+        run()
+    wall: dict[str, list[float]] = {name: [] for name in variants}
+    cpu: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, run in variants.items():
+            start, used = time.perf_counter(), time.process_time()
+            run()
+            wall[name].append(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - used)
+    return {n: {"wall_s": statistics.median(wall[n]), "cpu_s": statistics.median(cpu[n])} for n in variants}
+
+
+def matmul_rate() -> float:
+    """GFLOP per CPU-second of a layer's own matrix product: the floor under every variant."""
+    a, w, seconds = torch.randn(4096, 768), torch.randn(3072, 768), []
+    for _ in range(5):
+        used = time.process_time()
+        torch.nn.functional.linear(a, w)
+        seconds.append(time.process_time() - used)
+    return 2 * 4096 * 768 * 3072 / statistics.median(seconds[1:]) / 1e9
+
+
+def least_gflop(shape: sam.Shape) -> float:
+    """Products that no exact forward can do without: qkv and proj on real tokens, no relative-position term."""
+    side = shape.frame // sam.PATCH
+    tokens, dim, windows = side**2, shape.dim, (-(-side // shape.window)) ** 2
+    layers = shape.depth * tokens * 12 * dim**2
+    attention = 2 * dim * len(shape.global_blocks) * tokens**2
+    attention += 2 * dim * (shape.depth - len(shape.global_blocks)) * windows * shape.window**4
+    ends = tokens * (3 * sam.PATCH**2 * dim + dim * shape.out + 9 * shape.out**2)
+    return 2 * (layers + attention + ends) / 1e9
+
+
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for bf16 matrix products."""
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and any(f in flags.read_text() for f in ("avx512_bf16", "amx_bf16", " bf16 "))
+
+
+def main() -> None:
+    """Measures, prints, keeps."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--depth", type=int, default=12)
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--no-timm", action="store_true")
+    settings = parser.parse_args()
+    shape = sam.SHAPES["sam-vit-b"]
+    kept = tuple(i for i in shape.global_blocks if i < settings.depth)
+    shape = shape._replace(depth=settings.depth, global_blocks=kept)
+    theirs = reference(shape)
+    pixels = torch.randn(1, 3, shape.frame, shape.frame, generator=torch.Generator().manual_seed(0))
+    variants: dict[str, Callable[[], Any]] = {"segment-anything": lambda: theirs(pixels)}
+    for precision in ("fp32", "bf16") if multiplies_bf16() else ("fp32",):
+        ours = sam.build(shape)
+        ours.load_state_dict(theirs.state_dict())
+        variants[precision] = partial(ours.to_precision(precision), pixels, ["neck"])
+    if not settings.no_timm:
+        other = timms(shape)
+        variants["timm"] = lambda: other.forward_features(pixels)
+    results: list[dict[str, Any]] = []
+    with torch.inference_mode():
+        expected = variants["segment-anything"]()
+        error = float((variants["fp32"]()["neck"] - expected).abs().max() / expected.abs().max())
+        for threads in map(int, settings.threads.split(",")):
+            torch.set_num_threads(threads)
+            found = measured(variants, settings.rounds)
+            for name, seconds in found.items():
+                print(f"{threads} thread(s) {name:17} {seconds['wall_s']:6.2f} s wall {seconds['cpu_s']:6.2f} s cpu")
+            unit = "cpu_s" if threads == 1 else "wall_s"
+            for precision in ("fp32", "bf16"):
+                goal = GOALS.get((precision, threads))
+                one: dict[str, Any] = {"benchmark": f"encode_cpu {precision}, {unit} at {threads}", "goal": goal}
+                if precision in found:
+                    ratio = found["segment-anything"][unit] / found[precision][unit]
+                    one |= {"ratio": round(ratio, 3), "met": goal is not None and ratio >= goal}
+                else:
+                    one |= {"ratio": None, "met": None, "why": "not run: this processor has no bf16 instructions"}
+                if precision == "fp32":
+                    rate = matmul_rate()
+                    most = found["segment-anything"]["cpu_s"] / (least_gflop(shape) / rate)
+                    one |= {"seconds": found, "max_relative_error": error, "matmul_gflop_per_cpu_s": round(rate, 1)}
+                    one["cpu_ratio_if_all_were_matmul"] = round(most, 2)  # what this processor allows
+                results.append(one)
+    keep(results)
+
+
+def keep(results: list[dict[str, Any]]) -> None:
+    """The file beside this one, and the last line printed."""
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    record = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", *sys.argv]),
+        "machine": {
+            "processor": cpu[0].partition(":")[2].strip() if cpu else platform.processor(),
+            "cores": len(cpu),
+            "simd": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+        },
+        "results": results,
+    }
+    path = Path(__file__).parent / "results" / "encode_cpu.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

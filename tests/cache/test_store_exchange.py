@@ -1,0 +1,213 @@
+"""A store as other programs see it: derived summaries, exported files, and back; plain readers of other libraries."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from cache.compaction import compact
+from cache.derive import derive, lacking, possible
+from cache.errors import StoreError, UsageError
+from cache.exchange import export, load
+from cache.store import FeatureStore
+from cache.verify import verify
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+SIZES = [(20, 30), (33, 17), (20, 30), (64, 64), (1, 1), (17, 33), (20, 30)]
+PAGE = Path(__file__).parents[2] / "docs" / "store.md"
+
+
+@pytest.fixture
+def images(tmp_path: Path, fakes: ModuleType) -> Path:
+    fakes.write_images(tmp_path / "images", SIZES)
+    (tmp_path / "images" / "i002.png").write_bytes(b"no image")
+    return tmp_path / "images"
+
+
+def names(images: Path) -> list[str]:
+    return sorted(p.name for p in images.iterdir())
+
+
+@pytest.fixture
+def store(tmp_path: Path, images: Path, fakes: ModuleType) -> FeatureStore:
+    """Two plans, the features of one image made anew, not every feature of every image."""
+    fakes.fill(tmp_path, images, names(images)[:4], ["*:map", "*:moments"])
+    fakes.write_image(images / "i001.png", 40, 9, seed=99)
+    fakes.fill(tmp_path, images, names(images)[:4], ["coarse:map"])
+    return fakes.fill(tmp_path, images, names(images), ["coarse:map", "fine:moments"])
+
+
+def test_a_derived_summary_has_the_same_bytes_as_one_made_beside_the_encoder(
+    tmp_path: Path, images: Path, fakes: ModuleType
+) -> None:
+    whole = fakes.fill(tmp_path / "a", images, names(images), ["*:map"])
+    whole = fakes.fill(tmp_path / "a", images, names(images), ["*:moments"])
+    store = fakes.fill(tmp_path / "b", images, names(images), ["*:map"])
+    encoder = fakes.FakeEncoder()
+    assert derive(store, possible(store, ["moments"], [])).rows == len(SIZES)
+    assert fakes.files(store.path) == fakes.files(whole.path)
+    assert lacking(store, possible(store, ["moments"], [])) == []
+    assert store.failures() == [("i002.png", "not an image")]
+    fakes.fill(tmp_path / "b", images, names(images), ["*:map", "*:moments"], encoder=encoder)
+    assert encoder.calls == []
+
+
+def test_every_summary_is_derived_from_what_is_stored(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
+    """Those that are computed in float32 may differ in the last bits by their batch: 1e-5 of the largest number."""
+    from cache.summaries import SUMMARIES
+
+    patterns = [f"coarse:{what}" for what in SUMMARIES]
+    whole = fakes.fill(tmp_path / "a", images, names(images), ["coarse:map", *patterns])
+    store = fakes.fill(tmp_path / "b", images, names(images), ["coarse:map"])
+    compact(store)
+    derive(store, possible(store, list(SUMMARIES), ["coarse"]))
+    for name in fakes.features(*patterns):
+        one, other = fakes.stored(whole, name), fakes.stored(store, name)
+        assert one.keys() == other.keys()
+        for image_id, values in one.items():
+            np.testing.assert_allclose(other[image_id], values, rtol=1e-5, atol=1e-5 * np.abs(values).max())
+    assert verify(store) == []
+
+
+def test_what_cannot_be_derived_is_said(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
+    store = fakes.fill(tmp_path, images, names(images), ["fine:map"])
+    with pytest.raises(UsageError, match=r"Unknown summary moment\. There are: .*moments"):
+        possible(store, ["moment"], [])
+    with pytest.raises(UsageError, match=r"none of coarse; there are fine.*harness precompute .*coarse:moments"):
+        possible(store, ["moments"], ["coarse"])
+    fakes.flip(next(store.path.glob("features/fine/map/1/c.*")), 1)
+    with pytest.raises(StoreError, match="harness stores verify"):
+        derive(store, possible(store, ["moments"], []))
+
+
+def assert_equal(fakes: ModuleType, one: FeatureStore, other: FeatureStore) -> None:
+    assert (one.identity, one.header, one.failures()) == (other.identity, other.header, other.failures())
+    assert one.known() == other.known()
+    assert one.features(everywhere=False) == other.features(everywhere=False)
+    for name in one.features(everywhere=False):
+        left, right = fakes.stored(one, name), fakes.stored(other, name)
+        assert left.keys() == right.keys()
+        for image_id, values in left.items():
+            np.testing.assert_array_equal(values, right[image_id], strict=True)
+
+
+def test_hdf5_there_and_back_bit_for_bit(tmp_path: Path, images: Path, store: FeatureStore, fakes: ModuleType) -> None:
+    assert export(store, tmp_path / "s.h5", "h5") == len(SIZES)
+    back = load(tmp_path / "s.h5", tmp_path / "other")
+    assert_equal(fakes, store, back)
+    assert verify(back) == []
+    assert load(tmp_path / "s.h5", tmp_path / "other").status() == back.status()  # again: nothing to do
+    export(back, tmp_path / "t.h5", "h5")
+    assert_equal(fakes, store, load(tmp_path / "t.h5", tmp_path / "third"))
+    encoder = fakes.FakeEncoder()
+    store = fakes.fill(tmp_path / "other", images, names(images), ["coarse:map", "fine:moments"], encoder=encoder)
+    assert encoder.calls == []  # an imported store is one like any other
+
+
+def test_h5py_alone_reads_what_was_exported(tmp_path: Path, store: FeatureStore, fakes: ModuleType) -> None:
+    import h5py
+
+    export(store, tmp_path / "s.h5", "h5")
+    with h5py.File(tmp_path / "s.h5") as file:
+        ids = [i.decode() for i in file["images/id"][:]]
+        assert json.loads(file.attrs["sam_iqa"])["identity"]["encoder"]["name"] == "fake"
+        group = file["features/coarse/map"]
+        for image_id, values in fakes.stored(store, fakes.features("coarse:map")[0]).items():
+            i = ids.index(image_id)
+            o, h, w = (int(group[field][i]) for field in ("offset", "h", "w"))
+            np.testing.assert_array_equal(group["values"][o : o + h * w].reshape(h, w, -1), values)
+        assert group["offset"][ids.index("i002.png")] == -1
+        assert file["images/reason"][ids.index("i002.png")] == b"not an image"
+
+
+def test_numpy_and_parquet_read_what_was_exported(tmp_path: Path, store: FeatureStore, fakes: ModuleType) -> None:
+    import pyarrow.parquet as pq
+
+    export(store, tmp_path / "s.npz", "npz")
+    export(store, tmp_path / "s.parquet", "parquet")
+    file, table = np.load(tmp_path / "s.npz"), pq.read_table(tmp_path / "s.parquet").to_pydict()
+    ids = list(file["images/id"])
+    assert ids == table["id"]
+    for name in store.features(everywhere=False):
+        stored = store.stored_name(name)
+        for image_id, values in fakes.stored(store, name).items():
+            i = ids.index(image_id)
+            o, h, w = (int(file[f"{stored}/{field}"][i]) for field in ("offset", "h", "w"))
+            np.testing.assert_array_equal(file[stored][o : o + h * w].reshape(values.shape), values, strict=True)
+            np.testing.assert_array_equal(np.array(table[stored][i], values.dtype).reshape(values.shape), values)
+        assert table[stored][ids.index("i002.png")] is None
+
+
+def test_an_export_that_is_damaged_or_in_the_way_is_refused(
+    tmp_path: Path, images: Path, store: FeatureStore, fakes: ModuleType
+) -> None:
+    import h5py
+
+    export(store, tmp_path / "s.h5", "h5")
+    with pytest.raises(UsageError, match="nothing is overwritten"):
+        export(store, tmp_path / "s.h5", "h5")
+    with pytest.raises(UsageError, match="h5, npz, parquet"):
+        export(store, tmp_path / "s.csv", "csv")
+    with pytest.raises(StoreError, match="other images"):
+        load(tmp_path / "s.h5", tmp_path)
+    (tmp_path / "no.h5").write_bytes(b"text")
+    with pytest.raises(StoreError, match=r"no\.h5"):
+        load(tmp_path / "no.h5", tmp_path / "x")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["features/coarse/map/values"][0, 0] += 1
+    with pytest.raises(StoreError, match="Export it again"):
+        load(tmp_path / "s.h5", tmp_path / "y")
+    assert sorted(p.name for p in tmp_path.glob(".*.part")) == []
+
+
+def test_an_import_that_died_goes_on(
+    tmp_path: Path, store: FeatureStore, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    class Death(BaseException):
+        """What a killed writer looks like from outside."""
+
+    export(store, tmp_path / "s.h5", "h5")
+    real, count = os.link, 0
+
+    def link(*args: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 9:
+            raise Death
+        real(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", link)
+        with pytest.raises(Death):
+            load(tmp_path / "s.h5", tmp_path / "other")
+    assert_equal(fakes, store, load(tmp_path / "s.h5", tmp_path / "other"))
+
+
+def test_the_pages_reader_reads_a_store(tmp_path: Path, images: Path, store: FeatureStore, fakes: ModuleType) -> None:
+    """The format as the documentation gives it, run without this project's code: plain zarr and pyarrow."""
+    (code,) = re.findall(r"```python\n(# reader.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    assert "cache" not in code.replace("cached", "")
+    compact(store)  # a plan that replaced others, and a fresh one
+    fakes.write_image(images / "i003.png", 31, 32, seed=1)
+    store = fakes.fill(tmp_path, images, names(images), ["coarse:map", "fine:moments"])
+    for name in fakes.features("coarse:map", "fine:moments"):
+        feature = store.stored_name(name)
+        script = f"{code}\nimport pickle\npickle.dump(read({str(store.path)!r}, {feature!r}), sys.stdout.buffer)\n"
+        done = subprocess.run([sys.executable, "-c", "import sys\n" + script], capture_output=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr.decode()
+        import pickle
+
+        found, expected = pickle.loads(done.stdout), fakes.stored(store, name)
+        assert found.keys() == expected.keys()
+        for image_id, values in expected.items():
+            np.testing.assert_array_equal(found[image_id].reshape(values.shape), values)

@@ -1,0 +1,84 @@
+"""`harness stores gc | derive | export | import` as a person types them, on a store that `precompute` made."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import cli, console
+
+
+class Done(NamedTuple):
+    """What one command left: its exit code, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def harness(folder: Path, *words: str) -> Done:
+    """The command line in this process: torch is imported once."""
+    out, err, suppressed = io.StringIO(), io.StringIO(), pytest.raises(SystemExit)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), suppressed as end:
+        cli.main(words)
+    console.loud(False)
+    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def said(folder: Path, *words: str) -> dict[str, object]:
+    done = harness(folder, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photographs of noise with labels, encoded in two steps."""
+    top = tmp_path_factory.mktemp("stores")
+    random = np.random.default_rng(0)
+    rows = ["id,mos"]
+    for i in range(12):
+        (top / "data").mkdir(exist_ok=True)
+        pixels = random.integers(0, 256, (40, 48 + i % 2, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(top / "data" / f"{i}.png")
+        rows.append(f"{i}.png,{i % 5}")
+    (top / "data" / "labels.csv").write_text("\n".join(rows) + "\n")
+    words = ("precompute", "--dataset", "folder", "--root", "data", "--encoder", "efficientnet-lite0")
+    for more in (("--limit", "5"), ()):
+        done = harness(top, *words, "--features", "stage.6:map", *more)
+        assert done.returncode == 0, done.stderr
+    assert "images/s" in done.stderr
+    assert "the encoder waited" in done.stderr
+    return top
+
+
+def test_each_verb_does_what_it_says(place: Path) -> None:
+    would = said(place, "stores", "gc", "--dry-run")
+    freed = said(place, "stores", "gc")
+    assert (freed["plans"], freed["copied"]) == (would["plans"], would["copied"]) == (2, 12)
+    assert said(place, "stores", "gc")["plans"] == 0
+    assert said(place, "stores", "derive", "--what", "moments")["rows"] == 12
+    assert said(place, "stores", "verify")["findings"] == []
+    assert said(place, "stores", "export", "--out", "s.h5")["images"] == 12
+    back = said(place, "stores", "import", "--file", "s.h5", "--store", "other")
+    assert back["images"] == 12
+    assert said(place, "stores", "verify", "--store", "other")["findings"] == []
+
+
+def test_mistakes_are_told_apart(place: Path) -> None:
+    for words, code, text in (
+        (("derive", "--what", "nothing"), 2, "Unknown summary nothing"),
+        (("derive", "--what", "moments", "--tap", "neck"), 2, "none of neck"),
+        (("import", "--file", "gone.h5"), 3, "gone.h5"),
+        (("export", "--out", "data/labels.csv"), 2, "nothing is overwritten"),
+    ):
+        done = harness(place, "stores", *words)
+        assert done.returncode == code, done.stderr
+        assert text in done.stderr.replace("\n", " ")
