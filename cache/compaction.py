@@ -209,9 +209,14 @@ def _finish(store: FeatureStore, plan: Plan, total: Freed) -> Freed:
             where = [sources[item.id] for item in items]
             shapes = {stored: Shape(plan.capacity[stored], _width(store, stored, where)) for stored in plan.copied[b]}
             if not write_block(store.layout, plan.number, len(plan.blocks), b, shapes, given):
-                raise StoreError(
-                    f"{store.path}: expected copies in the shards of plan {plan.number}, found others. {MEND}"
-                )
+                # A compaction was killed here, and since then its shards or what it copied were damaged. Without a
+                # commit nobody reads them, and nobody can commit them as they are: only such are made a second time.
+                for stored in shapes:
+                    store.shards.file(stored, plan.number, b).unlink(missing_ok=True)
+                if not write_block(store.layout, plan.number, len(plan.blocks), b, shapes, given):
+                    raise StoreError(
+                        f"{store.path}: expected copies in the shards of plan {plan.number}, found others. {MEND}"
+                    )
     except StoreError:
         store.refresh()
         if plan.number in store.state.unfinished:

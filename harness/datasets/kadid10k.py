@@ -85,7 +85,7 @@ SPEC = DatasetSpec(
     obtain="database.mmsp-kn.de/kadid-10k-database.html",
     sources=sourced("names_with_mos.txt (a restatement), counted", "count", "references", "distortions", "group_rule")
     | {
-        "scale": "official page as quoted in icbcbicc/IQA-Dataset issue 3: higher is better; observed 1-4.93, and 24 "
+        "scale": "official page as quoted in icbcbicc/IQA-Dataset#3: higher is better; observed 1-4.93, and 24 "
         "of 25 types fall with their level",
         "label_variant": "loader of chaofengc/IQA-PyTorch",
         "spread": "second-hand",

@@ -260,3 +260,22 @@ def test_any_life_of_a_store_is_that_of_a_dictionary(fakes: ModuleType) -> None:
             max_examples=30, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+@pytest.mark.usefixtures("no_fsync")
+@pytest.mark.parametrize("choice", range(8))
+def test_a_killed_compaction_goes_on_over_what_was_damaged_since(fakes: ModuleType, choice: int) -> None:
+    """The trap: shards without a commit that differ from what they should hold, and every later gc refuses to go on."""
+    Life.fakes = fakes
+    life = Life()
+    try:
+        life.begin()
+        life.precompute_all_and_compare(patterns=set(PATTERNS))
+        life.damage_a_shard_then_verify_and_precompute(bit=0, choice=0, cut=False)
+        life.compact_and_die(step=7)
+        life.damage_a_shard_then_verify_and_precompute(bit=0, choice=choice, cut=False)
+        life.compact()
+        life.every_row_is_of_one_version_of_its_image()
+        life.precompute_all_and_compare(patterns=set(PATTERNS))
+    finally:
+        life.teardown()
