@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes is no property of the code: tests run side by side on busy machines. A change is judged by the
-# same examples everywhere; SAM_IQA_EXPLORE=1 looks for new ones.
+# How long an example takes is no property of the code: tests run side by side on busy machines. A change is judged by
+# the same examples everywhere; SAM_IQA_EXPLORE=1 looks for new ones.
 hypothesis.settings.register_profile("same", deadline=None, derandomize=os.environ.get("SAM_IQA_EXPLORE") != "1")
 hypothesis.settings.load_profile("same")
 
