@@ -144,6 +144,8 @@ def precompute(
     if not (there and if_exists == "skip"):
         with console.progress(f"look at {data.name}", len(chosen), "file") as bar:
             earlier = saved.earlier(stores / data.name)
+            if earlier is not None:  # what is known of the other images stays known
+                data = data.remembering(earlier)
             data = data.filled(probe, ids=chosen, known=earlier, progress=bar.advance)
         saved.save(data, stores / data.name)
         opened.plan(data.plan_items(chosen), heavy=resolved.spec.heavy, anew=if_exists == "recompute")

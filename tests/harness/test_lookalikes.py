@@ -108,6 +108,15 @@ def test_a_run_is_scored_with_and_without_test_rows_that_look_like_train_rows(tw
     harness.precompute(
         dataset="own", root=twins_world, encoder="efficientnet-lite0", features=["stage.2:moments"], store="stores"
     )
+    # The trap: a limited look at the same dataset, later, and what was known of the other images is lost.
+    harness.precompute(
+        dataset="own",
+        root=twins_world,
+        encoder="efficientnet-lite0",
+        features=["stage.2:moments"],
+        limit=1,
+        store="stores",
+    )
     run = harness.train_head(variant="ridge", dataset="own", split="official")[0]
     whole, cleaned = (
         load_evaluation(Path(run.folder) / f"evaluations/own-official-test{end}/card.json") for end in ("", "-cleaned")
