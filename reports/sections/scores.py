@@ -121,7 +121,7 @@ def narrow(study: Study) -> list[dict[str, str]]:
     return [
         {
             "train": row.config.train,
-            "test": f"{row.test} ({'test' if row.own else row.rows})",
+            "test": f"{row.test} ({row.rows.removeprefix(row.config.split).strip() if row.own else row.rows})",
             "encoder": encoders[row.config],
             "features": names.features(row.config.features),
             "head": study.head(row.config),

@@ -123,8 +123,9 @@ def test_a_run_is_scored_with_and_without_test_rows_that_look_like_train_rows(tw
     )
     assert (whole.counts["asked"], cleaned.counts["asked"]) == (6, 4)
     assert {(one, other) for one, other, _ in cleaned.lookalikes} == {("copy1.jpg", "1.jpg"), ("copy3.jpg", "3.jpg")}
-    page = Path(harness.report([run], out="report").html).read_text(encoding="utf-8")
-    assert "official test, cleaned" in page
+    report = harness.report([run], out="report")
+    assert "official test, cleaned" in Path(report.html).read_text(encoding="utf-8")
+    assert [row["test"] for row in report.rows] == ["own (test)", "own (test, cleaned)"]
 
 
 def test_a_split_of_ones_own_can_keep_look_alikes_together(twins_world: Path) -> None:
