@@ -39,7 +39,7 @@ def reference(shape: sam.Shape) -> Any:
         embed_dim=shape.dim,
         depth=shape.depth,
         num_heads=shape.heads,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type]
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
         use_rel_pos=True,
         global_attn_indexes=shape.global_blocks,
         window_size=shape.window,

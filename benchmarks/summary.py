@@ -29,7 +29,7 @@ reached with checksums; the rest is a commit and looks at the disk for each bloc
 
 def table(name: str, kept: dict[str, object]) -> list[str]:
     """One results file as lines of Markdown."""
-    machine: dict[str, object] = kept["machine"]  # type: ignore[assignment]  # JSON
+    machine: dict[str, object] = kept["machine"]  # JSON
     cpu = machine.get("processor") or machine.get("cpu")
     lines = [
         f"\n## {name}\n",
@@ -37,7 +37,7 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
         "| benchmark | ratio | goal | met |",
         "|---|---|---|---|",
     ]
-    for result in kept["results"]:  # type: ignore[attr-defined]  # JSON
+    for result in kept["results"]:  # JSON
         ratio = "–" if result["ratio"] is None else f"{result['ratio']:.3g}"
         met = {True: "yes", False: "**no**"}.get(result["met"], result.get("why", "not run"))
         lines.append(f"| {result['benchmark']} | {ratio} | {result['goal']} | {met} |")

@@ -22,7 +22,7 @@ from PIL import Image
 
 from cache.compaction import compact
 
-os.fsync = lambda _: None  # type: ignore[assignment]  # as in conftest.no_fsync
+os.fsync = lambda _: None  # as in conftest.no_fsync
 Image.init()
 assert pd
 
@@ -43,7 +43,7 @@ def die_at(step: int) -> None:
             os._exit(9)
         count += 1
 
-    os.link = link  # type: ignore[assignment]
+    os.link = link
 
 
 def child(work: Callable[[], object]) -> int:

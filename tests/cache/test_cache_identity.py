@@ -73,7 +73,7 @@ def test_labels_provenance_and_features_are_not_in_it(tmp_path: Path, fakes: Mod
 @pytest.mark.parametrize("value", [2, 2.0, True, None, b"2"])
 def test_a_number_cannot_stand_where_a_text_must(value: object) -> None:
     """The trap: a struct built in Python is not validated, so 2 and 2.0 would give two keys for one meaning."""
-    wrong = Identity(EncoderIdentity("enc", "sha", "enc.1", value), ONE.view, "1")  # type: ignore[arg-type]
+    wrong = Identity(EncoderIdentity("enc", "sha", "enc.1", value), ONE.view, "1")
     if isinstance(value, bytes):
         assert canonical(wrong) != canonical(ONE)  # bytes become their base64 text: another key, but one
         return

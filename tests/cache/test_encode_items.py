@@ -116,7 +116,7 @@ def test_no_row_is_lost_doubled_or_moved(
 
 
 def test_out_of_memory_halves_the_batch(images: list[Item], encode: Any, fakes: ModuleType) -> None:
-    class Small(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Small(fakes.FakeEncoder):
         """A fake with room for two images."""
 
         def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
@@ -139,7 +139,7 @@ def test_the_failed_pass_is_let_go_before_the_halves(images: list[Item], encode:
 
     alive: list[weakref.ref[torch.Tensor]] = []
 
-    class Large(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Large(fakes.FakeEncoder):
         """A fake whose failed pass held a tensor."""
 
         def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
@@ -178,7 +178,7 @@ def test_an_image_that_the_encoder_cannot_take_fails_alone(
     Image.new("RGB", (20, 30)).save(black)
     items = [*images[3:6], Item("black", black), *images[6:]]
 
-    class Picky(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Picky(fakes.FakeEncoder):
         """A fake that cannot see black."""
 
         def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
@@ -198,7 +198,7 @@ def test_a_device_that_is_lost_stops_the_run_and_names_the_image(
     if not hasattr(torch, "AcceleratorError"):
         pytest.skip("this torch has no error of its own for a lost device")
 
-    class Lost(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Lost(fakes.FakeEncoder):
         """A fake on a device that fails."""
 
         def encode(self, *_: Any) -> Any:
@@ -222,7 +222,7 @@ def test_a_device_that_is_lost_stops_the_run_and_names_the_image(
 def test_a_feature_that_cannot_be_stored_fails_its_row_alone(
     images: list[Item], encode: Any, fakes: ModuleType, value: float, reason: str
 ) -> None:
-    class Odd(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Odd(fakes.FakeEncoder):
         """A fake with one wild number in the second image of each pass."""
 
         def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
@@ -264,7 +264,7 @@ def test_leaving_early_leaves_no_thread(images: list[Item], fakes: ModuleType) -
 
     rows = encode_items(images, fakes.FakeEncoder(), parse_view("native"), expand(["fine:map"], ["fine"]))
     next(iter(rows))
-    rows.close()  # type: ignore[attr-defined]
+    rows.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
 
 

@@ -37,7 +37,7 @@ def wrong(fakes: ModuleType, what: str) -> Any:
     """A fake encoder with one fault."""
     turns = iter(range(1000))
 
-    class Wrong(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Wrong(fakes.FakeEncoder):
         spec = fakes.SPEC
 
         def load(self, weights: Path | None, device: str) -> Any:

@@ -21,7 +21,7 @@ def content(racer: int, number: int) -> list[bytes]:
     return [f"{racer} {number} ".encode() * 5000, b"end"]
 
 
-def race(folder: Path, racer: int, barrier: Barrier, results: multiprocessing.SimpleQueue) -> None:  # type: ignore[type-arg]
+def race(folder: Path, racer: int, barrier: Barrier, results: multiprocessing.SimpleQueue) -> None:
     for number in range(ROUNDS):
         barrier.wait()
         if put_once(folder / f"{number}" / "object", content(racer, number)):
@@ -71,7 +71,7 @@ def test_a_disk_error_is_a_message_and_leaves_nothing_aside(
     if at != "write":
         monkeypatch.setattr(os, at, full)
     with pytest.raises(StoreError, match=r"object: No space left on device.*same command again"):
-        put_once(tmp_path / "object", parts())  # type: ignore[arg-type]
+        put_once(tmp_path / "object", parts())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +87,7 @@ def test_an_exception_between_the_parts_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        put_once(tmp_path / "object", parts())  # type: ignore[arg-type]
+        put_once(tmp_path / "object", parts())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -159,10 +159,10 @@ def test_writers_whose_bytes_differ_lose_nothing(tmp_path: Path, images: Path, f
     plans anew.
     """
 
-    class Sensitive(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Sensitive(fakes.FakeEncoder):
         """A fake whose numbers depend on the batch, as a GPU's do in the last bits."""
 
-        def encode(self, pixels, valid, taps):  # type: ignore[no-untyped-def]
+        def encode(self, pixels, valid, taps):
             return {tap: m + 0.25 * len(pixels) for tap, m in super().encode(pixels, valid, taps).items()}
 
     def first_shard_then_dies(store: FeatureStore) -> None:

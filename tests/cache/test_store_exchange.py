@@ -183,7 +183,7 @@ def test_an_import_that_died_goes_on(
         count += 1
         if count > 9:
             raise Death
-        real(*args)  # type: ignore[arg-type]
+        real(*args)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", link)

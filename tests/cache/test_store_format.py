@@ -141,6 +141,6 @@ def test_crc32c_is_the_published_one() -> None:
 def test_other_codecs_do_not_creep_in(tmp_path: Path) -> None:
     """A mapped row is the stored row only while inner chunks are uncompressed and follow each other."""
     write_array(tmp_path / "1", [[np.ones((3, 2), np.float32)]], 2, 8, False)
-    codec = zarr.open_array(tmp_path / "1", mode="r").metadata.codecs  # type: ignore[union-attr]
+    codec = zarr.open_array(tmp_path / "1", mode="r").metadata.codecs
     assert [type(c).__name__ for c in codec] == ["ShardingCodec"]
-    assert [type(c).__name__ for c in codec[0].codecs] == ["BytesCodec"]  # type: ignore[attr-defined]
+    assert [type(c).__name__ for c in codec[0].codecs] == ["BytesCodec"]

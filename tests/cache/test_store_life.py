@@ -160,7 +160,7 @@ def test_an_image_that_failed_by_its_bytes_is_not_tried_again(tmp_path: Path, im
 
 
 def test_what_failed_for_want_of_memory_is_tried_again(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
-    class Full(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Full(fakes.FakeEncoder):
         """A fake that has no room for the largest image."""
 
         def encode(self, pixels: Any, valid: Any, taps: Any) -> Any:
@@ -283,7 +283,7 @@ def test_rows_must_be_the_blocks_images_in_order(tmp_path: Path, images: Path, f
 def test_an_encoder_that_gives_more_than_it_declares_is_refused(
     tmp_path: Path, images: Path, fakes: ModuleType
 ) -> None:
-    class Liar(fakes.FakeEncoder):  # type: ignore[name-defined, misc]
+    class Liar(fakes.FakeEncoder):
         """A fake whose grid is larger than its stride says, or whose channels are others."""
 
         def __init__(self, axis: int) -> None:

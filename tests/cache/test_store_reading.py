@@ -133,7 +133,7 @@ def test_checks_are_made_first_always_or_never(store: FeatureStore, fakes: Modul
     for mode in ("first", "never", "always"):
         features = FeatureStore.open(store.path).select([MAP])
         assert features.check == "first"
-        features.check = mode  # type: ignore[assignment]
+        features.check = mode
         if mode == "always":
             with pytest.raises(StoreError, match="checksum"):
                 read(features, MAP)

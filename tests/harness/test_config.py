@@ -80,7 +80,7 @@ def test_broken_toml_names_file_and_place() -> None:
 
 def test_a_missing_setting_says_what_to_type() -> None:
     with pytest.raises(ConfigError, match=r"precompute needs --dataset"):
-        precompute()  # type: ignore[call-arg] # that is the mistake
+        precompute()  # that is the mistake
 
 
 def test_the_recorded_command_does_the_same_again() -> None:

@@ -79,7 +79,7 @@ def test_a_parquet_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
 )
 def test_the_label_digest_does_not_depend_on_the_order_of_rows(labels: dict[str, float], order: object) -> None:
     pairs = list(labels.items())
-    order.shuffle(pairs)  # type: ignore[attr-defined]
+    order.shuffle(pairs)
     one = pd.DataFrame({"id": list(labels), "mos": list(labels.values()), "std": np.nan, "is_reference": False})
     other = pd.DataFrame(pairs, columns=["id", "mos"]).assign(std=np.nan, is_reference=False)
     assert label_digest(one) == label_digest(other)

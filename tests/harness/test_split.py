@@ -28,7 +28,7 @@ def split(**changes: object) -> Split:
         "group_rule": "image",
         "note": "by hand",
     }
-    return Split(**{**facts, **changes})  # type: ignore[arg-type]
+    return Split(**{**facts, **changes})
 
 
 def test_the_fingerprint_is_the_same_today_and_on_every_machine() -> None:
@@ -95,7 +95,7 @@ def test_ids_must_be_sorted_and_unique_because_the_fingerprint_is_over_them(ids:
 def test_a_changed_file_is_not_loaded(tmp_path: Path, damage: object) -> None:
     path = tmp_path / "split.json"
     split().save(path)
-    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")  # type: ignore[operator]
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(SplitError, match="Make the split again"):
         Split.load(path)
 

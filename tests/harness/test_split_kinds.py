@@ -49,7 +49,7 @@ def many(draw: st.DrawFn) -> list[tuple[str, str, str, bool]]:
 
 def attempt(make: object) -> object:
     try:
-        return make()  # type: ignore[operator]
+        return make()
     except SplitError as error:
         return str(error)
 
@@ -69,7 +69,7 @@ def test_groups_never_cross_and_parts_never_share(rows: list[tuple[str, str, str
     data = dataset([(name, group, part, True) for name, group, part, _ in rows])
     made = [*random(data, 3, seed), *leave_one_out(data, seed)]
     made += stratified(data, 1, seed) if len({group for _, group, _, _ in rows}) >= 10 else []
-    made += [one for one in [attempt(lambda: official(data, seed))] if not isinstance(one, str)]  # type: ignore[list-item]
+    made += [one for one in [attempt(lambda: official(data, seed))] if not isinstance(one, str)]
     for split in made:
         assert leakage.check(split, data.manifest) == []
         assert sorted([*split.train, *split.valid, *split.test]) == sorted(data.labelled["id"])
@@ -88,9 +88,9 @@ def test_a_split_of_the_images_that_are_here_is_the_whole_split_without_the_othe
             attempt(lambda text=text: parse_split(text, dataset(rows), seed)[0]),
         )
         if not isinstance(whole, str) and not isinstance(part, str):
-            left = whole.restrict(here)  # type: ignore[attr-defined]
-            assert (part.train, part.valid, part.test) == (left.train, left.valid, left.test)  # type: ignore[attr-defined]
-            assert part.fingerprint == left.fingerprint  # type: ignore[attr-defined]
+            left = whole.restrict(here)
+            assert (part.train, part.valid, part.test) == (left.train, left.valid, left.test)
+            assert part.fingerprint == left.fingerprint
 
 
 def lab() -> list[tuple[str, str, str, bool]]:

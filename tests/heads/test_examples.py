@@ -29,7 +29,7 @@ def rows(make_examples: Make) -> Examples:
     ],
 )
 def test_rows_are_taken_in_the_order_asked_for(rows: Examples, key: object) -> None:
-    found = rows[key]  # type: ignore[index]
+    found = rows[key]
     assert found.ids == ["i4", "i1"]
     assert found.quality.tolist() == pytest.approx([0.8, 0.2])
     assert found.features.table("a:moments").tolist() == [[8, 9], [2, 3]]
@@ -44,7 +44,7 @@ def test_a_mask_and_no_rows_at_all_are_rows_too(rows: Examples) -> None:
 @pytest.mark.parametrize("key", [["i1", "no such"], np.array([9]), np.array([True, False])])
 def test_a_row_that_is_not_there_is_refused(rows: Examples, key: object) -> None:
     with pytest.raises(DataError):
-        rows[key]  # type: ignore[index]
+        rows[key]
 
 
 def test_features_of_other_rows_are_not_joined_by_position(rows: Examples) -> None:

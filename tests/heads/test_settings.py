@@ -48,7 +48,7 @@ def test_a_value_out_of_bounds_names_the_setting_and_the_value(name: str, value:
 def test_a_default_out_of_bounds_would_not_pass() -> None:
     """A struct's defaults are not checked when it is made; parse_settings checks them."""
     with pytest.raises(HeadError, match="select"):
-        parse_settings(RidgeSettings, RidgeSettings(select="guess"))  # type: ignore[arg-type]
+        parse_settings(RidgeSettings, RidgeSettings(select="guess"))
 
 
 def test_ridge_refuses_an_empty_range_of_regularisers() -> None:
