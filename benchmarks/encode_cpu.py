@@ -12,17 +12,14 @@ in `results/encode_cpu.json`, one object a goal.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import record
 import torch
 
 from cache.encoders import sam
@@ -146,27 +143,7 @@ def main() -> None:
                     one |= {"seconds": found, "max_relative_error": error, "matmul_gflop_per_cpu_s": round(rate, 1)}
                     one["cpu_ratio_if_all_were_matmul"] = round(most, 2)  # what this processor allows
                 results.append(one)
-    keep(results)
-
-
-def keep(results: list[dict[str, Any]]) -> None:
-    """The file beside this one, and the last line printed."""
-    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
-        "machine": {
-            "processor": cpu[0].partition(":")[2].strip() if cpu else platform.processor(),
-            "cores": len(cpu),
-            "simd": torch.backends.cpu.get_cpu_capability(),
-            "torch": torch.__version__,
-        },
-        "results": results,
-    }
-    path = Path(__file__).parent / "results" / "encode_cpu.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(results))
+    record.keep(__file__, results, ["torch", "timm"], simd=torch.backends.cpu.get_cpu_capability())
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ import argparse
 import gc
 import json
 import os
-import platform
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import record
 import zarr
 
 from cache import format
@@ -359,23 +357,7 @@ def main() -> None:
         found += reading_cold(asked.dir, maps, asked.rounds)
     finally:
         shutil.rmtree(asked.dir, ignore_errors=True)
-    kept = {
-        "command": " ".join(["python", *sys.argv]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load": os.getloadavg()[0], "system": platform.platform()},
-        "packages": {"python": platform.python_version(), "numpy": np.__version__, "zarr": zarr.__version__},
-        "results": found,
-    }
-    place = Path(__file__).parent / "results" / "store_io.json"
-    place.parent.mkdir(exist_ok=True)
-    place.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found))
-
-
-def _cpu() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    record.keep(__file__, found, ["numpy", "zarr", "h5py"])
 
 
 if __name__ == "__main__":

@@ -12,36 +12,29 @@ TOP = Path(__file__).resolve().parents[1]
 HEAD = """# Benchmarks
 
 Written by `python benchmarks/summary.py` from `benchmarks/results/`: ratios side by side in one run, variants
-alternated, medians. Where a goal is missed, the reason stands below its table.
+alternated, medians. Where a goal is missed or was not tried, the reason stands below its table.
 """
-REASONS = {
-    "encode_cpu": """\
-A shortened run (three of twelve blocks) on a machine that was busy with other work and has neither bf16 nor AVX-512
-instructions. At the matrix product's rate measured beside it, a forward of nothing but matrix products would reach
-1.9 to 2.0 times. The two-thread figure was taken at a load of four on two cores: it says nothing of an idle machine.
-""",
-    "store_io": """\
-Writing: a plain write() with a crc of the same bytes is itself 2.4 times zarr-python here, so three times cannot be
-reached with checksums; the rest is a commit and looks at the disk for each block.
-""",
-}
 
 
 def table(name: str, kept: dict[str, object]) -> list[str]:
     """One results file as lines of Markdown."""
     machine: dict[str, object] = kept["machine"]  # JSON
-    cpu = machine.get("processor") or machine.get("cpu")
+    cpu = machine["processor"]
+    load = f", load {machine['load_before']:.1f} before it began" if "load_before" in machine else ""
     lines = [
         f"\n## {name}\n",
-        f"`{kept['command']}`, {str(kept['date'])[:10]}, {cpu}, {machine['cores']} cores, shared with other work.\n",
+        f"`{kept['command']}`, {str(kept['date'])[:10]}, {cpu}, {machine['cores']} cores{load}.\n",
         "| benchmark | ratio | goal | met |",
         "|---|---|---|---|",
     ]
+    reasons: dict[str, None] = {}
     for result in kept["results"]:  # JSON
         ratio = "–" if result["ratio"] is None else f"{result['ratio']:.3g}"
-        met = {True: "yes", False: "**no**"}.get(result["met"], result.get("why", "not run"))
+        met = {True: "yes", False: "**no**"}.get(result["met"], "not run")
         lines.append(f"| {result['benchmark']} | {ratio} | {result['goal']} | {met} |")
-    return [*lines, "", REASONS.get(name, "").rstrip()]
+        if result.get("why"):
+            reasons[result["why"]] = None
+    return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]
 
 
 def main() -> None:
