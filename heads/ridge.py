@@ -35,12 +35,15 @@ class RidgeSettings(HeadSettings, frozen=True, kw_only=True):
     alpha_high: the largest.
     select: "gcv" chooses by generalised cross-validation on the train rows, whether or not there are
         validation rows; "valid" by the score on validation rows.
+    refit: solve once more on train and validation rows together, with the regulariser chosen before; the
+        validation score stays that of the fit on train rows.
     """
 
     alphas: Annotated[int, Meta(ge=1, le=1000)] = 25
     alpha_low: Annotated[float, Meta(gt=0, le=1e30)] = 1.0
     alpha_high: Annotated[float, Meta(gt=0, le=1e30)] = 1e6
     select: Literal["gcv", "valid"] = "gcv"
+    refit: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class RidgeHead(Head):
     """Ridge regression on summaries; the regulariser by generalised cross-validation. Instant and exact.
 
     Fits the train rows alone, standardised, in float64; the same for every seed. Validation rows are
-    scored, and choose only with select=valid.
+    scored, choose only with select=valid, and are fitted only with refit=true.
     """
 
     variant = "ridge"
@@ -176,7 +179,9 @@ class RidgeHead(Head):
     def fit_plans(
         self, examples: Examples, plans: Sequence[FitPlan], score: Score | None, report: Report
     ) -> Sequence[Self]:
-        used = np.unique(np.concatenate([np.empty(0, np.int64), *(plan.train for plan in plans)]))
+        heads = [self.refined(plan) for plan in plans]
+        learnt = [head.learnt(plan) for head, plan in zip(heads, plans, strict=True)]
+        used = np.unique(np.concatenate([np.empty(0, np.int64), *learnt]))
         whole = table(examples.features, examples.features.names)  # read once for all plans
         x = whole[used].astype(np.float64)
         bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
@@ -187,20 +192,26 @@ class RidgeHead(Head):
             )
         products = Products(x)
         shared: dict[bytes, Decomposition] = {}
-        fitted: list[Self] = []
-        for i, plan in enumerate(plans):
-            head = self.refined(plan)
-            rows = np.searchsorted(used, plan.train)
-            key = plan.train.tobytes()
+        for i, (head, plan, every) in enumerate(zip(heads, plans, learnt, strict=True)):
             start = time.monotonic()
-            if key not in shared:
-                shared[key] = products.decompose(rows)
-            valid = head._fit(shared[key], x[rows], whole, examples, plan, score, start)
-            fitted.append(head)
+            for rows in (plan.train, every):
+                if rows.tobytes() not in shared:
+                    shared[rows.tobytes()] = products.decompose(np.searchsorted(used, rows))
+            own = shared[plan.train.tobytes()]
+            valid = head._choose(own, x[np.searchsorted(used, plan.train)], whole, examples, plan, score, start)
+            if len(every) > len(plan.train):
+                again = x[np.searchsorted(used, every)]
+                found = shared[every.tobytes()].path(again, examples.quality[every], np.array([head._alpha]))
+                head._weights, head._intercept = found.weights[:, 0].copy(), float(found.intercept[0])
+                head.history[0]["note"] += f", fitted again on {len(every)} train and validation rows"
             report(Progress(self.variant, i, len(plans), 1, 1, None, valid))
-        return fitted
+        return heads
 
-    def _fit(
+    def learnt(self, plan: FitPlan) -> Rows:
+        """The rows that this head fits: train, and with refit=true validation too."""
+        return np.concatenate([plan.train, plan.valid]) if self.settings.refit else plan.train
+
+    def _choose(
         self,
         decomposition: Decomposition,
         x: Floats,

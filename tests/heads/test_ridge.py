@@ -109,6 +109,21 @@ def test_validation_rows_choose_only_if_asked_to(make_examples: Make) -> None:
     assert "by the score on 30 validation rows" in chosen.history[0]["note"]
 
 
+def test_fitted_again_on_validation_rows_with_the_choice_made_before(make_examples: Make) -> None:
+    """The trap: a choice, or its validation score, made with the rows that it is then fitted on."""
+    x, y = problem(90, 40, noise=3.0)
+    rows, train = make_examples(y, {"a:moments": x}), np.arange(60)
+    plan = FitPlan(train, np.arange(60, 90))
+    before, head = RidgeHead().fit(rows, plan, correlation), RidgeHead({"refit": "true"}).fit(rows, plan, correlation)
+    assert head.history[0]["valid_srcc"] == pytest.approx(before.history[0]["valid_srcc"])
+    alpha = float(head.state()["alpha"][0])
+    assert alpha == float(before.state()["alpha"][0])
+    wide = x.astype(np.float64)
+    z = (wide - wide.mean(0)) / wide.std(0)
+    np.testing.assert_allclose(head.predict(rows), Ridge(alpha=alpha).fit(z, y).predict(z), rtol=1e-8, atol=1e-8)
+    assert "fitted again on 90 train and validation rows" in head.history[0]["note"]
+
+
 def test_choosing_on_no_validation_rows_is_refused(make_examples: Make) -> None:
     x, y = problem(20, 3)
     with pytest.raises(DataError, match="select=valid"):
