@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from harness import console, evaluation, runs, stamps
+from harness.datasets.manifest import parts_of
 from harness.errors import ProtocolError
 from harness.examples import Joined
 from harness.splits import leakage
@@ -101,9 +102,10 @@ def leaks(data: Dataset, split: Split, allowed: bool) -> bool:
 
 def asked_test(data: Dataset, split: Split) -> list[str]:
     """The ids that a test on this split asks for: of a published split all of its test rows, here or missing."""
-    if split.kind != "official":
+    kind, _, which = split.kind.partition(":")
+    if kind != "official":
         return list(split.test)
-    parts = dict(zip(data.manifest["id"], data.manifest["official_part"], strict=True))
+    parts = dict(zip(data.manifest["id"], parts_of(data.manifest, which), strict=True))
     return [name for name in data.judged if parts[name] == "test"]
 
 

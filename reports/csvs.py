@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.intervals import Interval
+from reports.scores import group_median
 from reports.sections import matrix
 from reports.study import Study, ordered
 from reports.tables import Config, Row, Scored, stamps_of
@@ -78,6 +79,7 @@ def _evaluation(study: Study, one: Scored) -> dict[str, Any]:
         "interval_units": one.srcc.units,
         "no_interval": one.srcc.reason,
         "srcc_within": one.within.mean,
+        "srcc_median_group": group_median(one.within.own),
         "within_by": one.within.by,
         "srcc_within_worst": min(one.within.own.values(), default=math.nan),
         "no_within": one.within.reason,
@@ -109,6 +111,7 @@ def _row(study: Study, row: Row) -> dict[str, Any]:
     found |= _ends("srcc_interval", single.srcc if single else nothing)
     found |= _ends("plcc_interval", single.plcc if single else nothing)
     found["srcc_within_median"] = row.middle(lambda m: m.within.mean).value
+    found["srcc_median_group_median"] = row.middle(lambda m: group_median(m.within.own)).value
     found["valid_srcc_median"] = study.validation(row.config).value
     found["no_score"] = row.middle(lambda m: m.scores.srcc).reason
     found["stamps"] = " ".join(row.stamps)

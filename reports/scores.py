@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -158,6 +159,15 @@ def within(quality: Floats, prediction: Floats, groups: list[str], fewest: int =
             if math.isfinite(value):
                 own[name] = value
     return (fisher_mean(list(own.values())) if len(own) > 1 else math.nan), own
+
+
+def group_median(own: Mapping[str, float]) -> float:
+    """The median of each group's own SRCC: PIQ23's published statistic, with its scenes as groups; NaN without groups.
+
+    Args:
+        own: group -> SRCC, as `within` gives them.
+    """
+    return float(np.median(list(own.values()))) if own else math.nan
 
 
 def fisher_mean(values: list[float]) -> float:

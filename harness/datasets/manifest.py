@@ -36,7 +36,7 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "level": (WHOLE, 0),  # 0: none, or not declared
     "scene": (TEXT, ""),  # scene or source
     "official_part": (TEXT, ""),  # train, valid, test or ""
-    "official_parts": (TEXT, ""),  # further published splits of this dataset: "device=train"; see `parts_of`
+    "official_parts": (TEXT, ""),  # where several splits are published, all: "scene=train device=test"; see `parts_of`
     "is_reference": (FLAG, False),
     "failure": (TEXT, ""),  # why this row cannot be used; "" if it can
     "sha256": (TEXT, ""),  # "": not known yet
@@ -98,7 +98,7 @@ def select(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
 
 
 def parts_of(frame: pd.DataFrame, split: str = "") -> NDArray[Any]:
-    """The published part of each row; a dataset with several published splits names the further ones.
+    """The published part of each row; a dataset with several published splits has names for them.
 
     Args:
         split: "" for the split of the column `official_part`; else a name that `official_parts` uses ("device").
@@ -108,11 +108,24 @@ def parts_of(frame: pd.DataFrame, split: str = "") -> NDArray[Any]:
     """
     if not split:
         return column(frame, "official_part")
-    told = [dict(pair.split("=", 1) for pair in text.split()) for text in frame["official_parts"]]
-    if not any(split in row for row in told):
-        there = sorted({name for row in told for name in row})
-        raise DatasetError(f"a published split {split!r}", ", ".join(there) or "none with a name", "Use one of these.")
-    return np.array([row.get(split, "") for row in told], dtype=object)
+    parts = _named_parts(frame).get(split)
+    if parts is None:
+        there = ", ".join(official_names(frame)) or "none with a name"
+        raise DatasetError(f"a published split {split!r}", there, "Use one of these.")
+    return parts
+
+
+def official_names(frame: pd.DataFrame) -> list[str]:
+    """Names of the published splits, where there are several; that of the column `official_part` is the first."""
+    own = column(frame, "official_part")
+    return sorted(named := _named_parts(frame), key=lambda name: (not np.array_equal(named[name], own), name))
+
+
+def _named_parts(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    rows, texts = pd.factorize(column(frame, "official_parts"))  # few texts, many rows
+    told = [dict(pair.split("=", 1) for pair in str(text).split()) for text in texts]
+    names = sorted({name for one in told for name in one})
+    return {name: np.array([one.get(name, "") for one in told], dtype=object)[rows] for name in names}
 
 
 def _check_ids(frame: pd.DataFrame) -> None:

@@ -36,9 +36,11 @@ def _load(site: Site, path: Path) -> pd.DataFrame:
     )
     scenes = _split(site, "Scene Split.csv", "SCENE", made["scene"].tolist())
     devices = _split(site, "Device Split.csv", "IMAGE", made["name"].tolist())
-    return made.assign(
-        group=made["scene"], official_part=scenes, official_parts=[f"device={part}" * bool(part) for part in devices]
-    )
+    named = [
+        " ".join(f"{name}={part}" for name, part in (("scene", scene), ("device", device)) if part)
+        for scene, device in zip(scenes, devices, strict=True)
+    ]
+    return made.assign(group=made["scene"], official_part=scenes, official_parts=named)
 
 
 def _split(site: Site, file: str, column: str, keys: list[str]) -> list[str]:
@@ -83,12 +85,14 @@ def _spec(attribute: str, reader: str) -> DatasetSpec:
         label_variant=f"column JOD of Scores_{attribute}.csv (JOD from pairwise votes within a scene)",
         spread="std: JOD STD; votes: TOTAL COMPARISONS",
         group_rule="scene",
-        official_split="scene: 3,630 train, 1,486 test; the second one, `device`: 3,604 train, 1,512 test",
+        official_split="official:scene: 3,630 train, 1,486 test (official alone is this one); official:device: 3,604 "
+        "train, 1,512 test",
         tree=f"{attribute}/66_Indoor_Scene_0.jpg ...\nScores_{attribute}.csv (or Scores/), and from the repository\n"
         "Test split/Scene Split.csv, Test split/Device Split.csv",
         shares={f"piq23-{other.lower()}": "other regions of the same photographs" for other in others},
         beware="The official figure is the median over scenes of the correlation within each: each scene's "
-        "JOD have mean 0, so a pooled one means little. The device split has every scene in train and test by design.",
+        "JOD have mean 0, so a pooled one means little. The device split has every scene in train and test "
+        "by design: it asks for --allow-leakage and is stamped.",
         terms="non-commercial research only, after a request form; no exploitation of images or derived data",
         licence_thumbnails=False,
         citation="N. Chahine, S. Calarasanu, D. Garcia-Civiero, T. Cayla, S. Ferradans, J. Ponce: An Image Quality "

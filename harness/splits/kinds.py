@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from harness.datasets.manifest import official_names, parts_of
 from harness.splits.errors import SplitError, SplitUsageError
 from harness.splits.split import PARTS, Split
 
@@ -38,7 +41,7 @@ def parse_split(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
 
 
 def whole_splits(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
-    """The splits that a text names: `official`, `random:K`, `stratified:K`, `leave-one-out`, or a split file.
+    """The splits that a text names: `official`, `official:NAME`, `random:K`, `stratified:K`, `leave-one-out`, a file.
 
     They are made of all labelled images, here or not: what is attached to a paper.
 
@@ -49,14 +52,16 @@ def whole_splits(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
     if text.endswith(".json"):
         return [of_file(Path(text), dataset)]
     kind, _, count = text.partition(":")
-    if kind == "official" and not count:
-        return [official(dataset, seed)]
+    if kind == "official" and (not count or count in official_names(dataset.manifest)):
+        return [official(dataset, seed, count)]
     if kind == "leave-one-out" and not count:
         return leave_one_out(dataset, seed)
     if kind in ("random", "stratified") and ((count.isdecimal() and int(count) > 0) or not count):
         return (random if kind == "random" else stratified)(dataset, int(count or 1), seed)
+    named = [f"official:{name}" for name in official_names(dataset.manifest)]
     raise SplitUsageError(
-        f"Unknown split {text!r}. Expected official, random:K (K of them), stratified:K, leave-one-out, or FILE.json."
+        f"Unknown split {text!r}. Expected {', '.join(['official', *named])}, random:K (K of them), stratified:K, "
+        "leave-one-out, or FILE.json."
     )
 
 
@@ -95,26 +100,37 @@ def here(whole: Split, dataset: Dataset) -> Split:
     return split
 
 
-def official(dataset: Dataset, seed: int = 0) -> Split:
+def official(dataset: Dataset, seed: int = 0, which: str = "") -> Split:
     """The published split; its test rows are the published ones. A missing validation part is carved from
     train.
 
     Carving: a train group goes to valid if sha256("<seed>:valid:<group>"), read as a fraction, is below 0.2.
     Each group decides for itself, so the share is 20% give or take chance, and no other row can change it.
 
+    Args:
+        which: its name, where several are published ("device"); "" is the one of the column `official_part`. Kind and
+            name of the split say which it is, so that two of them are never put together.
+
     Raises:
-        SplitError: none is published, or no train or test row of it is here.
+        DatasetError: none of this name is published.
+        SplitError: none is published.
     """
     rows = dataset.labelled
+    names = official_names(rows)
+    if not which and names and np.array_equal(parts_of(rows, names[0]), parts_of(rows)):
+        which = names[0]
     ids: dict[str, list[str]] = {part: [] for part in (*PARTS, "")}
-    for name, part in zip(rows["id"], rows["official_part"], strict=True):
+    for name, part in zip(rows["id"], parts_of(rows, which), strict=True):
         ids[part].append(name)
     if not ids["train"] or not ids["test"]:
         raise SplitError(
-            f"{dataset.name}: expected a published split, found none. Use --split random:10"
+            f"{dataset.name}: expected a published split, found none"
+            + "".join(f" (but official:{name})" for name in names[:1])
+            + ". Use --split random:10"
             + (" or --split leave-one-out." if len(_members(dataset.usable)) <= MOST_LEFT_OUT else ".")
         )
-    notes = ["the published split"]
+    others = [f"official:{name}" for name in names if name != which]
+    notes = ["the published split" + f" by {which}" * bool(which)]
     if not ids["valid"]:
         group = dict(zip(rows["id"], rows["group"], strict=True))
         ids["valid"] = [i for i in ids["train"] if fraction(f"{seed}:valid:{group[i]}") < VALID_SHARE]
@@ -122,7 +138,10 @@ def official(dataset: Dataset, seed: int = 0) -> Split:
         notes.append(f"which has no validation part: {VALID_SHARE:.0%} of its train groups are it, by sha256")
     if ids[""]:
         notes.append(f"{len(ids[''])} labelled rows are in no part of it and are left out")
-    return _made(dataset, "official", "official", seed, (), ids, ", ".join(notes))
+    if others:
+        notes.append(f"also published: {', '.join(others)}")
+    kind = f"official:{which}" if which else "official"
+    return _made(dataset, kind, kind, seed, (), ids, ", ".join(notes))
 
 
 def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[float] = RATIOS) -> list[Split]:

@@ -32,7 +32,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Who trains, who chooses, who is tested.
 
     Attributes:
-        kind: "official", "random", "leave-one-out".
+        kind: "official", "official:device", "random", "leave-one-out".
         name: what a person types or reads: "official", "random:3", "leave-one-out:i04".
         dataset: the dataset whose ids these are.
         seed: what the hashing was salted with.

@@ -51,7 +51,9 @@ class Scored(msgspec.Struct, frozen=True):
 def score(
     predictions: Annotated[Path, typer.Argument(help="A CSV with the columns id and prediction.")],
     dataset: Annotated[str, typer.Option(help="A name of `harness datasets ls`.")],
-    split: Annotated[str, typer.Option(help="Whose test rows: official, random:3, a split file; or all.")] = "official",
+    split: Annotated[
+        str, typer.Option(help="Whose test rows: official, official:NAME, random:3, a split file; or all.")
+    ] = "official",
     scale: Annotated[
         Literal["mos", "quality", "any"],
         typer.Option(help="What the predictions are in: as published, 0..1 and higher is better, or neither."),

@@ -53,18 +53,20 @@ def ls(dataset: DATASET, root: ROOT = None, labels: LABELS = None) -> SplitTable
     Examples:
     harness splits ls --dataset biq2021
     """
+    from harness.datasets.manifest import official_names
     from harness.splits.errors import SplitError
     from harness.splits.kinds import whole_splits
 
     data = _data(dataset, root, labels)
     rows = SplitTable()
-    for kind in ("official", "random:1", "stratified:1", "leave-one-out"):
+    published = [f"official:{name}" for name in official_names(data.manifest)] or ["official"]
+    for kind in (*published, "random:1", "stratified:1", "leave-one-out"):
         try:
             split = whole_splits(kind, data)[0]
         except SplitError:
             continue
         groups = len({*data.manifest.set_index("id").loc[list(split.ids), "group"]})
-        rows.append(SplitRow(kind.partition(":")[0], **split.counts, groups=groups, note=split.note))
+        rows.append(SplitRow(kind.removesuffix(":1"), **split.counts, groups=groups, note=split.note))
     return rows
 
 
@@ -72,7 +74,7 @@ def make(
     dataset: DATASET,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     kind: Annotated[
-        Literal["official", "random", "stratified"], typer.Option(help="stratified reads the labels and says so.")
+        str, typer.Option(help="random, stratified (reads the labels and says so), official, official:NAME.")
     ] = "random",
     seed: Annotated[int, typer.Option(help="The same seed gives the same split on every machine.")] = 0,
     avoid_lookalikes: Annotated[
@@ -94,10 +96,15 @@ def make(
 
     data = _data(dataset, root, labels)
     if avoid_lookalikes:
-        if kind == "official":
+        if kind.startswith("official"):
             raise UsageError("A published split stays as it is: --avoid-lookalikes goes with random and stratified.")
         data = _families(data)
-    split = whole_splits(kind, data, seed)[0]
+    splits = whole_splits(kind, data, seed)
+    if len(splits) != 1:
+        raise UsageError(
+            f"--kind {kind} names {len(splits)} splits, and a file holds one. Type --kind random --seed N."
+        )
+    split = splits[0]
     split.save(out)
     return _facts(out, split)
 

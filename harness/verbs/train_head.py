@@ -91,7 +91,8 @@ def train_head(
     split: Annotated[
         str | None,
         typer.Option(
-            help="official, random:10, stratified:10, leave-one-out or a split file (default: official, else random:1)."
+            help="official (official:NAME where several are published), random:10, stratified:10, leave-one-out or a "
+            "split file (default: official, else random:1)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,

@@ -7,6 +7,7 @@ from typing import Any
 
 from reports import names, text
 from reports.blocks import Column, Section, Table, Words
+from reports.scores import group_median
 from reports.study import Study
 from reports.tables import Row
 
@@ -23,6 +24,7 @@ COLUMNS = [
     Column("KRCC", True),
     Column("RMSE", True),
     Column("SRCC within", True),
+    Column("median group", True),
     Column("worst group", True),
     Column("lost", True),
     Column("stamps"),
@@ -55,7 +57,8 @@ def section(study: Study) -> Section:
         blocks.append(
             Words(
                 f"SRCC within (by {text.joined(sorted(by))}): the mean by Fisher's z of each group's own SRCC; beside "
-                "it the lowest. A pooled SRCC can come from knowing which photograph it is; this one cannot."
+                "it their median (the published statistic of PIQ23) and the lowest. A pooled SRCC can come from "
+                "knowing which photograph it is; this one cannot."
             )
         )
     return Section("scores", "Scores", blocks)
@@ -80,6 +83,7 @@ def cells(study: Study, row: Row) -> list[str]:
         krcc,
         rmse,
         within(row),
+        text.number(row.middle(lambda m: group_median(m.within.own)).value),
         worst(row),
         lost(row),
         " ".join(row.stamps),

@@ -14,9 +14,13 @@ from scipy.stats import spearmanr
 
 from harness.datasets.dataset import Dataset, open_dataset
 from harness.datasets.errors import DatasetError
-from harness.datasets.manifest import parts_of
+from harness.datasets.manifest import official_names, parts_of
 from harness.datasets.verify import level_trends
+from harness.fit import asked_test
 from harness.registry import datasets
+from harness.splits import leakage
+from harness.splits.errors import SplitUsageError
+from harness.splits.kinds import whole_splits
 
 
 def labels(data_root: Path, name: str, folder: str = "") -> Dataset:
@@ -271,8 +275,34 @@ def test_piq23_has_two_official_splits_and_the_device_one_shares_its_scenes(data
     sides = [set(rows["scene"][scene == part]) for part in ("train", "test")]
     assert not sides[0] & sides[1]
     assert set(rows["scene"][device == "train"]) == set(rows["scene"][device == "test"])
-    with pytest.raises(DatasetError, match="found device"):
+    assert official_names(rows) == ["scene", "device"]
+    assert (parts_of(rows, "scene") == scene).all()
+    with pytest.raises(DatasetError, match="found scene, device"):
         parts_of(rows, "camera")
+
+
+def test_piq23_official_alone_says_which_split_it_is_and_the_other_has_a_name(data_root: Path) -> None:
+    """The trap: two published splits under one name, put into one row of a table."""
+    data = labels(data_root, "piq23-overall", "piq23")
+    (default,), (scene,), (device,) = (whole_splits(f"official{name}", data) for name in ("", ":scene", ":device"))
+    assert default == scene
+    assert (default.name, default.kind) == ("official:scene", "official:scene")
+    assert "also published: official:device" in default.note
+    table = pd.read_csv(data_root / "labels/piq23/Device Split.csv")
+    tested = table.loc[table["SPLIT"] == "Test", "IMAGE"]
+    assert set(device.test) == set(tested)
+    assert asked_test(data, device) == sorted(tested)
+    assert device.kind != scene.kind
+    assert len({*device.train, *device.valid}) == 3604
+    with pytest.raises(SplitUsageError, match="official:scene, official:device, random"):
+        whole_splits("official:camera", data)
+
+
+def test_piq23_device_split_shares_scenes_and_is_refused_until_that_is_allowed(data_root: Path) -> None:
+    data = labels(data_root, "piq23-overall", "piq23")
+    scene, device = (whole_splits(f"official:{name}", data)[0] for name in ("scene", "device"))
+    assert leakage.check(scene, data.manifest) == []
+    assert {leak.what for leak in leakage.check(device, data.manifest)} == {"group"}
 
 
 def test_piq23_three_attributes_are_three_datasets_that_share_their_photographs() -> None:

@@ -136,6 +136,8 @@ def test_within_cannot_be_had_by_knowing_the_group() -> None:
     each = [stats.spearmanr(quality[group == g], known[group == g]).statistic for g in range(5)]
     assert list(own.values()) == pytest.approx(each, abs=1e-12)
     assert mean == pytest.approx(math.tanh(np.mean([math.atanh(v) for v in each])), abs=1e-9)
+    assert scores.group_median(own) == pytest.approx(sorted(each)[2], abs=1e-12)
+    assert math.isnan(scores.group_median({}))
 
 
 def test_within_leaves_out_small_groups_and_those_without_a_value() -> None:
