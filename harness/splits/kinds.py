@@ -41,7 +41,8 @@ def parse_split(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
 
 
 def whole_splits(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
-    """The splits that a text names: `official`, `official:NAME`, `random:K`, `stratified:K`, `leave-one-out`, a file.
+    """The splits that a text names: `official`, `official:NAME`, `random:K`, `stratified:K`, `leave-one-out`, `all`, or
+    a split file.
 
     They are made of all labelled images, here or not: what is attached to a paper.
 
@@ -54,6 +55,8 @@ def whole_splits(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
     kind, _, count = text.partition(":")
     if kind == "official" and (not count or count in official_names(dataset.manifest)):
         return [official(dataset, seed, count)]
+    if kind == "all" and not count:
+        return [learnt_whole(dataset, seed)]
     if kind == "leave-one-out" and not count:
         return leave_one_out(dataset, seed)
     if kind in ("random", "stratified") and ((count.isdecimal() and int(count) > 0) or not count):
@@ -61,7 +64,7 @@ def whole_splits(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
     named = [f"official:{name}" for name in official_names(dataset.manifest)]
     raise SplitUsageError(
         f"Unknown split {text!r}. Expected {', '.join(['official', *named])}, random:K (K of them), stratified:K, "
-        "leave-one-out, or FILE.json."
+        "leave-one-out, all (nothing is tested), or FILE.json."
     )
 
 
@@ -71,13 +74,26 @@ def of_file(path: Path, dataset: Dataset) -> Split:
     Raises:
         SplitError: damaged, of another dataset, or with ids that this dataset does not have.
     """
-    split = Split.load(path)
+    return checked(Split.load(path), dataset, str(path))
+
+
+def checked(split: Split, dataset: Dataset, where: str) -> Split:
+    """The split, once it is found to be one of this dataset and of these labels.
+
+    Args:
+        where: what the message names.
+
+    Raises:
+        SplitError: of another dataset, or with ids that this dataset does not have.
+    """
     if split.dataset != dataset.name:
-        raise SplitError(f"{path}: expected a split of {dataset.name}, found one of {split.dataset}. Use that dataset.")
+        raise SplitError(
+            f"{where}: expected a split of {dataset.name}, found one of {split.dataset}. Use that dataset."
+        )
     strangers = sorted(set(split.ids) - set(dataset.manifest["id"]))
     if strangers:
         raise SplitError(
-            f"{path}: expected ids of {dataset.name}, found {len(strangers)} that it does not have, such as "
+            f"{where}: expected ids of {dataset.name}, found {len(strangers)} that it does not have, such as "
             f"{strangers[0]!r}. Was the split made from other label files?"
         )
     return split
@@ -87,10 +103,10 @@ def here(whole: Split, dataset: Dataset) -> Split:
     """The split with the images that are here.
 
     Raises:
-        SplitError: none of train or of test is.
+        SplitError: none of train is, or none of a test part.
     """
     split = whole.restrict(dataset.usable["id"])
-    empty = [part for part in ("train", "test") if not split.part(part)]
+    empty = [part for part in ("train", "test") if whole.part(part) and not split.part(part)]
     if empty:
         raise SplitError(
             f"{dataset.name}, split {whole.name}: expected images in {' and '.join(empty)}, found none of "
@@ -132,9 +148,7 @@ def official(dataset: Dataset, seed: int = 0, which: str = "") -> Split:
     others = [f"official:{name}" for name in names if name != which]
     notes = ["the published split" + f" by {which}" * bool(which)]
     if not ids["valid"]:
-        group = dict(zip(rows["id"], rows["group"], strict=True))
-        ids["valid"] = [i for i in ids["train"] if fraction(f"{seed}:valid:{group[i]}") < VALID_SHARE]
-        ids["train"] = sorted(set(ids["train"]) - set(ids["valid"]))
+        ids["train"], ids["valid"] = _carved(rows, ids["train"], seed)
         notes.append(f"which has no validation part: {VALID_SHARE:.0%} of its train groups are it, by sha256")
     if ids[""]:
         notes.append(f"{len(ids[''])} labelled rows are in no part of it and are left out")
@@ -142,6 +156,22 @@ def official(dataset: Dataset, seed: int = 0, which: str = "") -> Split:
         notes.append(f"also published: {', '.join(others)}")
     kind = f"official:{which}" if which else "official"
     return _made(dataset, kind, kind, seed, (), ids, ", ".join(notes))
+
+
+def learnt_whole(dataset: Dataset, seed: int = 0) -> Split:
+    """All labelled rows train but those that choose, carved as in `official`; none is tested: that is for other
+    datasets.
+    """
+    rows = dataset.labelled
+    train, valid = _carved(rows, [str(name) for name in rows["id"]], seed)
+    note = f"all rows; {VALID_SHARE:.0%} of the groups are the validation part, by sha256; nothing is tested"
+    return _made(dataset, "all", "all", seed, (), {"train": train, "valid": valid, "test": []}, note)
+
+
+def tested_whole(dataset: Dataset) -> Split:
+    """All rows but references are tested, whatever is wrong with them; none trains."""
+    ids = {"train": [], "valid": [], "test": dataset.judged}
+    return _made(dataset, "all", "all", 0, (), ids, "all rows are tested")
 
 
 def random(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence[float] = RATIOS) -> list[Split]:
@@ -237,6 +267,13 @@ def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
         note = f"{group} is tested" + (f", {after[0]} is the validation part" if after else ", no validation part")
         made.append(_made(dataset, "leave-one-out", f"leave-one-out:{group}", seed, (), ids, note))
     return sorted(made, key=lambda split: split.name)
+
+
+def _carved(rows: pd.DataFrame, ids: list[str], seed: int) -> tuple[list[str], list[str]]:
+    """Train ids -> those that train and those that choose."""
+    group = dict(zip(rows["id"], rows["group"], strict=True))
+    valid = [i for i in ids if fraction(f"{seed}:valid:{group[i]}") < VALID_SHARE]
+    return sorted(set(ids) - set(valid)), valid
 
 
 def _check_ratios(ratios: Sequence[float]) -> None:

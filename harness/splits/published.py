@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.splits.errors import SplitError, SplitUsageError
 from harness.splits.split import Split
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.datasets.dataset import Dataset
 
 PARTS = {"train": "train", "valid": "val", "test": "test"}
@@ -60,15 +62,10 @@ def arniqa(dataset: Dataset, folder: Path, order: Sequence[str], number: int = 0
         SplitUsageError: no such split.
         SplitError: files missing, row numbers beyond the list.
     """
-    import numpy as np
-
     ids: dict[str, tuple[str, ...]] = {}
     for part, name in PARTS.items():
         file = folder / f"{name}.npy"
-        try:
-            rows = np.atleast_2d(np.load(file, allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise SplitError(f"Expected row numbers in {file}, found none that can be read ({error}).") from error
+        rows = _numbers(file)
         if not 0 <= number < len(rows):
             raise SplitUsageError(f"{file} holds {len(rows)} splits, numbered from 0; found {number}.")
         chosen = rows[number][rows[number] >= 0]
@@ -80,6 +77,20 @@ def arniqa(dataset: Dataset, folder: Path, order: Sequence[str], number: int = 0
     note = f"split {number} of ARNIQA ({', '.join(ARNIQA[dataset.name].lists[:1])} row order)"
     supposed = ARNIQA[dataset.name].verified
     return _made(dataset, f"arniqa:{number}", number, ids, f"{note}; {supposed}" if supposed else note)
+
+
+def how_many(folder: Path) -> int:
+    """How many splits an ARNIQA folder holds; raises as `arniqa`."""
+    return len(_numbers(folder / "train.npy"))
+
+
+def _numbers(file: Path) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        return np.atleast_2d(np.load(file, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise SplitError(f"Expected row numbers in {file}, found none that can be read ({error}).") from error
 
 
 def liqe(dataset: Dataset, folder: Path, number: int = 1) -> Split:

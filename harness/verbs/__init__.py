@@ -29,6 +29,7 @@ VERBS = {
     "splits import": "harness.verbs.splits:import_published",
     "splits show": "harness.verbs.splits:show",
     "splits check": "harness.verbs.splits:check",
+    "splits plans": "harness.verbs.plans:plans",
     "encoders ls": "harness.verbs.encoders:ls",
     "encoders info": "harness.verbs.encoders:info",
     "encoders fetch": "harness.verbs.encoders:fetch",

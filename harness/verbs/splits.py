@@ -57,7 +57,7 @@ def ls(dataset: DATASET, root: ROOT = None, labels: LABELS = None) -> SplitTable
     from harness.splits.errors import SplitError
     from harness.splits.kinds import whole_splits
 
-    data = _data(dataset, root, labels)
+    data = data_of(dataset, root, labels)
     rows = SplitTable()
     published = [f"official:{name}" for name in official_names(data.manifest)] or ["official"]
     for kind in (*published, "random:1", "stratified:1", "leave-one-out"):
@@ -94,7 +94,7 @@ def make(
     from harness.errors import UsageError
     from harness.splits.kinds import whole_splits
 
-    data = _data(dataset, root, labels)
+    data = data_of(dataset, root, labels)
     if avoid_lookalikes:
         if kind.startswith("official"):
             raise UsageError("A published split stays as it is: --avoid-lookalikes goes with random and stratified.")
@@ -133,7 +133,7 @@ def import_published(
     from harness.errors import NotFoundError, UsageError
     from harness.splits import published
 
-    data = _data(dataset, root, labels)
+    data = data_of(dataset, root, labels)
     if project == "liqe":
         split = published.liqe(data, files, number)
     else:
@@ -198,7 +198,7 @@ def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None
     """
     from harness.splits import kinds, leakage, lookalikes
 
-    data = _data(dataset, root, labels)
+    data = data_of(dataset, root, labels)
     whole = kinds.of_file(file, data)
     present = set(data.usable["id"])
     asked = [name for name in whole.ids if name in present]
@@ -233,7 +233,8 @@ def _families(data: Dataset) -> Dataset:
     return replace(looked, spec=spec, manifest=table.assign(group=groups))
 
 
-def _data(dataset: str, root: Path | None, labels: Path | None) -> Dataset:
+def data_of(dataset: str, root: Path | None, labels: Path | None) -> Dataset:
+    """The labels of a dataset, wherever they lie; see `locate.labelled`."""
     from harness import config, locate
 
     settings = config.load()

@@ -1,0 +1,105 @@
+"""`harness splits plans`: plans over datasets, listed and written as folders of split files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from harness.datasets.dataset import Dataset
+    from harness.splits.plans import Plan
+
+
+class PlanRow(msgspec.Struct, frozen=True):
+    """One list of ids in a plan; `absent` says why there is none here."""
+
+    plan: str
+    leg: str
+    role: str
+    dataset: str
+    split: str
+    counts: dict[str, int]
+    fingerprint: str
+    absent: str
+
+
+class PlanTable(list[PlanRow]):
+    """Rows that draw themselves."""
+
+    @classmethod
+    def of(cls, plans: Iterable[Plan]) -> PlanTable:
+        """A row for each list of each plan."""
+        rows = cls()
+        for plan in plans:
+            for leg in plan.legs:
+                for role, splits in (("train", leg.train), ("test", leg.tests)):
+                    for s in splits:
+                        rows.append(PlanRow(plan.name, leg.name, role, s.dataset, s.name, s.counts, s.fingerprint, ""))
+                for gap in leg.absent:
+                    rows.append(PlanRow(plan.name, leg.name, gap.role, gap.dataset, "", gap.counts, "", gap.why))
+        return rows
+
+    def __rich__(self) -> RenderableType:
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold")
+        for heading in ("plan", "what", "role", "dataset", "train", "valid", "test", "fingerprint"):
+            numeric = heading in ("train", "valid", "test")
+            table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        for r in self:
+            numbers = (f"{r.counts[part]:,}" if r.counts.get(part) else "" for part in ("train", "valid", "test"))
+            table.add_row(r.plan, r.leg, r.role, r.dataset, *numbers, r.fingerprint[:12] or f"absent: {r.absent}")
+        return table
+
+
+def plans(
+    plan: Annotated[str | None, typer.Argument(help="One plan: a name, or a plan's folder (default: all).")] = None,
+    labels: Annotated[Path | None, typer.Option(help="The folder with label files, one subfolder a dataset.")] = None,
+    files: Annotated[Path | None, typer.Option(help="ARNIQA's folder of datasets, for arniqa.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the plan into this folder: plan.json, a file a list.")] = None,
+) -> PlanTable:
+    """Lists the ready plans over datasets: which rows train, which others are tested, with counts and fingerprints.
+
+    A list that cannot be made here is shown as absent. `cross:A,B` and `leave-one-dataset-out:A,B,C` are plans too.
+    What `--out` writes is small, readable and checks itself; `--plan DIR` uses it, and so does `--split DIR/FILE`.
+
+    Examples:
+    harness splits plans
+    harness splits plans koniq-ood --labels iqa --out plans/koniq-ood
+    harness splits plans arniqa --files ARNIQA/datasets --labels iqa --out plans/arniqa
+    """
+    from harness import console
+    from harness.errors import UsageError
+    from harness.splits.ready import READY
+
+    if plan is not None:
+        made = plan_of(plan, labels, files)
+        if out is not None:
+            count = len(made.save(out)) - 1
+            console.say(f"{out}: plan {made.name}, {count} lists of ids, fingerprint {made.fingerprint[:12]}")
+        return PlanTable.of([made])
+    if out is not None:
+        raise UsageError("--out writes one plan: name it, as in `harness splits plans koniq-ood --out DIR`.")
+    return PlanTable.of(plan_of(name, labels, files) for name in (*READY, "arniqa"))
+
+
+def plan_of(name: str, labels: Path | None, files: Path | None = None) -> Plan:
+    """A plan by name or folder, with the labels that are here; see `harness.splits.ready`.
+
+    Args:
+        labels: the folder with one subfolder of label files a dataset; what it does not hold is looked for as ever.
+    """
+    from harness.splits import ready
+    from harness.verbs.splits import data_of
+
+    def opened(dataset: str) -> Dataset:
+        beside = labels / dataset if labels is not None and (labels / dataset).is_dir() else None
+        return data_of(dataset, None, beside)
+
+    return ready.named(name, opened, files, labels)
