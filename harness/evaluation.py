@@ -133,14 +133,15 @@ def data_stamps(data: Dataset, store: FeatureStore) -> list[str]:
 
 def write(folder: Path, card: Evaluation, frame: pd.DataFrame) -> Path:
     """Writes `<folder>/<dataset>-<rows>/{card.json, predictions.parquet}`; the card last, so that a folder with a
-    card is whole.
+    card is whole. An evaluation that is absent as a whole has no predictions.
     """
     from reports import card as cards
     from reports import predictions
 
     place = folder / folder_name(card.dataset, card.rows)
     place.mkdir(parents=True, exist_ok=True)
-    predictions.write(place / "predictions.parquet", frame)
+    if not card.absent:
+        predictions.write(place / "predictions.parquet", frame)
     cards.save(card, place / "card.json")
     return place
 

@@ -12,19 +12,22 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
-from harness import console, evaluation, runs, stamps
+from harness import console, evaluation, examples, runs, stamps
 from harness.datasets.manifest import parts_of
 from harness.errors import ProtocolError
 from harness.examples import Joined
 from harness.splits import leakage
 from harness.splits.lookalikes import twins
+from harness.splits.plans import together
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cache.rows import Features
     from cache.store import FeatureStore
     from harness.config import Call
@@ -32,7 +35,16 @@ if TYPE_CHECKING:
     from harness.datasets.scale import QualityMap
     from harness.splits.split import Split
     from heads.base import Examples, FitPlan, Head
-    from reports.card import Evaluation, RunCard
+    from reports.card import Evaluation, Provenance, RunCard
+
+
+class Source(NamedTuple):
+    """A dataset that is one of several to train on, with its rows that are here."""
+
+    data: Dataset
+    store: FeatureStore
+    features: Features
+    split: Split
 
 
 def fit_runs(
@@ -61,7 +73,7 @@ def fit_runs(
         DataError: the labels of the train rows are all equal.
     """
     leaky = {split.fingerprint for split in splits if leaks(data, split, allow_leakage)}
-    ids = {split.fingerprint: run_id(data, features, head, split, seed) for split in splits}
+    ids = {split.fingerprint: run_id([(data, features)], head, split, seed) for split in splits}
     todo = [split for split in splits if not (folder / ids[split.fingerprint] / "card.json").is_file()]
     if len(todo) < len(splits):
         console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
@@ -76,11 +88,48 @@ def fit_runs(
         for one, split, plan in zip(fitted, group, plans, strict=True):
             rid, rows, asked = ids[split.fingerprint], runs.test_rows(split.name), asked_test(data, split)
             found = [stamps.LEAKY] if split.fingerprint in leaky else []
-            results = [evaluation.evaluate(rid, one, joined, asked, rows, found, origin)]
-            learnt = data.looks([*split.train, *split.valid])
-            results += evaluation.cleaned(*results[0], twins(data.looks(asked), learnt))
-            runs.write(folder / rid, _card(joined, one, split, plan, seconds, call, results[0][0]), results, one)
+            results: list[tuple[Evaluation, pd.DataFrame]] = []
+            if split.test:
+                results.append(evaluation.evaluate(rid, one, joined, asked, rows, found, origin))
+                learnt = data.looks([*split.train, *split.valid])
+                results += evaluation.cleaned(*results[0], twins(data.looks(asked), learnt))
+            card = _card(rid, [joined], one, split, plan, found, results, seconds, call, origin)
+            runs.write(folder / rid, card, results, one)
     return [folder / ids[split.fingerprint] for split in splits]
+
+
+def fit_together(
+    sources: Sequence[Source], head: Head, seed: int, folder: Path, call: Call, allow_leakage: bool = False
+) -> Path:
+    """Fits `head` on rows of several datasets at once and writes the run; other datasets are tested by `evaluate`.
+
+    Each dataset keeps its own map from MOS to quality, and its own validation rows.
+
+    Raises:
+        ProtocolError: stores of different encoders, views or precisions; else as `fit_runs`.
+    """
+    if len({source.features.digest for source in sources}) > 1:
+        names = ", ".join(f"{source.data.name}: {source.store.name}" for source in sources)
+        raise ProtocolError(
+            "Expected stores of one encoder, view and precision to train on several datasets, found "
+            f"{names}. Name one: --encoder, or encode again: harness precompute."
+        )
+    split = together([source.split for source in sources])
+    found = [stamps.LEAKY for source in sources if leaks(source.data, source.split, allow_leakage)]
+    rid = run_id([(source.data, source.features) for source in sources], head, split, seed)
+    if (folder / rid / "card.json").is_file():
+        console.say("this run is there already and was read, not made again")
+        return folder / rid
+    parts = [Joined(s.data, s.store, s.features, s.data.quality_map(s.split.train)) for s in sources]
+    rows = examples.together(parts)
+    plan = make_plan(rows, split, seed)
+    start = time.monotonic()
+    with console.progress(f"fit {head.variant}", head.steps(plan), "epoch") as bar:
+        (fitted,) = head.fit_many(rows, [plan], _score, progress=lambda event: bar.advance(note=event.text))
+    seconds, origin = time.monotonic() - start, runs.provenance_of(call.command)
+    card = _card(rid, parts, fitted, split, plan, found, [], seconds, call, origin)
+    runs.write(folder / rid, card, [], fitted)
+    return folder / rid
 
 
 def leaks(data: Dataset, split: Split, allowed: bool) -> bool:
@@ -134,7 +183,7 @@ def make_plan(rows: Examples, split: Split, seed: int) -> FitPlan:
     have = set(rows.ids)
     parts = {part: [i for i in getattr(split, part) if i in have] for part in ("train", "valid", "test")}
     for part in ("train", "test"):
-        if not parts[part]:
+        if getattr(split, part) and not parts[part]:
             raise ProtocolError(
                 f"split {split.name}: none of its {len(getattr(split, part))} {part} rows has features in the store. "
                 "Encode more images: run `harness precompute` again without --limit."
@@ -142,17 +191,17 @@ def make_plan(rows: Examples, split: Split, seed: int) -> FitPlan:
     return FitPlan(train=rows.rows(parts["train"]), valid=rows.rows(parts["valid"]), seed=seed)
 
 
-def run_id(data: Dataset, features: Features, head: Head, split: Split, seed: int) -> str:
+def run_id(sources: Sequence[tuple[Dataset, Features]], head: Head, split: Split, seed: int) -> str:
     """`<dataset>-<variant>-<split>-<key8>`: the key covers everything that changes the result."""
     identity = {
-        "labels": data.label_digest,
+        "labels": [data.label_digest for data, _ in sources],
         "split": split.fingerprint,
-        "features": [features.digest, features.contents],
+        "features": [[features.digest, features.contents] for _, features in sources],
         "head": [head.variant, head.revision, msgspec.to_builtins(head.settings)],
         "seed": seed,
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{data.name}-{head.variant}-{split.name.replace(':', '-')}-{key}"
+    return f"{split.dataset}-{head.variant}-{split.name.replace(':', '-')}-{key}"
 
 
 def _score(quality: np.ndarray, prediction: np.ndarray) -> float:
@@ -162,16 +211,31 @@ def _score(quality: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def _card(
-    joined: Joined, head: Head, split: Split, plan: FitPlan, seconds: float, call: Call, result: Evaluation
+    rid: str,
+    parts: Sequence[Joined],
+    head: Head,
+    split: Split,
+    plan: FitPlan,
+    found: list[str],
+    results: Sequence[tuple[Evaluation, pd.DataFrame]],
+    seconds: float,
+    call: Call,
+    origin: Provenance,
 ) -> RunCard:
+    """The card of a run on one dataset, or on several; the first result is that on its own test rows."""
     from reports.card import RunCard
 
-    data, store = joined.data, joined.store
+    store = parts[0].store
+    tested = results[0][0] if results else None
+    used = tested.counts["used"] if tested else 0
+    lost = len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid)
+    maps = {part.data.name: msgspec.to_builtins(part.quality_map) for part in parts}
+    labels = [part.data.label_digest for part in parts]
     encoder, _, view = store.name.rpartition("-")[0].partition("@")
     valid = [entry["valid_srcc"] for entry in head.history if entry.get("valid_srcc") is not None]
     return RunCard(
-        id=result.run,
-        dataset=data.name,
+        id=rid,
+        dataset=split.dataset,
         variant=head.variant,
         features=head.features,
         encoder=encoder,
@@ -187,20 +251,20 @@ def _card(
         counts={
             "train": len(plan.train),
             "valid": len(plan.valid),
-            "test": result.counts["used"],
+            "test": used,
             "asked": len(split.train) + len(split.valid) + len(split.test),
-            "used": len(plan.train) + len(plan.valid) + result.counts["used"],
-            "failed": len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid) + result.counts["failed"],
+            "used": len(plan.train) + len(plan.valid) + used,
+            "failed": lost + (tested.counts["failed"] if tested else 0),
         },
-        failures=result.failures,
-        stamps=result.stamps,
-        label_digest=data.label_digest,
-        quality_map=msgspec.to_builtins(joined.quality_map),
+        failures=tested.failures if tested else {},
+        stamps=stamps.ordered(found + [s for p in parts for s in evaluation.data_stamps(p.data, p.store)]),
+        label_digest=labels[0] if len(parts) == 1 else hashlib.sha256(" ".join(labels).encode()).hexdigest(),
+        quality_map=maps[split.dataset] if len(parts) == 1 else maps,
         gflop=float(store.provenance.get("gflop", 0.0)),
         parameters=head.parameters(),
         head_revision=head.revision,
-        seconds={"fit": seconds, "predict": result.seconds},
+        seconds={"fit": seconds, "predict": tested.seconds if tested else 0.0},
         valid_srcc=max(valid) if valid else None,
-        provenance=result.provenance,
+        provenance=origin,
         config=msgspec.to_builtins(call),
     )

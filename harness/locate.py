@@ -5,7 +5,9 @@ Order everywhere: what was typed, then `harness.toml`, then the environment (`IQ
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,6 +98,22 @@ def labelled(name: str, root: Path | None, labels: Path | None, config: Config, 
     return data if earlier is None else data.remembering(earlier)
 
 
+def labelled_once(
+    root: Path | None, labels: Callable[[str], Path | None], config: Config, stores: Path
+) -> Callable[[str], Dataset]:
+    """As `labelled`, by name: each dataset's label files are read once, however often it is asked for.
+
+    Args:
+        labels: dataset -> where its label files lie, if they lie elsewhere.
+    """
+
+    @functools.cache
+    def opened(name: str) -> Dataset:
+        return labelled(name, root, labels(name), config, stores)
+
+    return opened
+
+
 def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path | None:
     """The weights file of an encoder; None where its weights come with a package or are seeded.
 
@@ -137,6 +155,11 @@ def stores_under(folder: Path) -> list[Path]:
     if (folder / "features" / "zarr.json").is_file():
         return [folder]
     return sorted(header.parents[1] for header in folder.glob("*/*/features/zarr.json"))
+
+
+def stores_top(folder: Path) -> Path:
+    """The folder of `<dataset>/<store>` folders, where that or one store in it was named."""
+    return folder.parents[1] if (folder / "features" / "zarr.json").is_file() else folder
 
 
 def find_store(folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None) -> FeatureStore:

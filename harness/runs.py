@@ -59,6 +59,11 @@ def test_predictions(folder: Path, run: RunCard) -> pd.DataFrame:
     return predictions.read(folder / "evaluations" / name / "predictions.parquet")
 
 
+def has_own_test(folder: Path, run: RunCard) -> bool:
+    """Whether the run was tested on rows of its own dataset; one that learnt from all of it was not."""
+    return (folder / "evaluations" / evaluation.folder_name(run.dataset, test_rows(run.split_name))).is_dir()
+
+
 def test_rows(split: str) -> str:
     """What a split's own test rows are called in an evaluation."""
     return f"{split} test"

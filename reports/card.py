@@ -39,12 +39,13 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     """One fit.
 
     Attributes:
+        dataset: what it learnt from; several are joined by `+`.
         features: names that the head reads, in order.
         store, store_key: `<encoder>@<view>-<key8>`, and the eight letters of its identity.
         split_note: what is special about the split, in words; "" if nothing.
         counts: train, valid, test, asked, used, failed: rows.
         failures: reason -> rows, of the run's own test rows.
-        quality_map: how MOS became quality: slope, offset, source.
+        quality_map: how MOS became quality: slope, offset, source; of several datasets one map each, by name.
         gflop: of the encoder an image, 0 where unknown.
         parameters: numbers that the head learned.
         seconds: fit (one split's share), predict.
@@ -80,6 +81,11 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Provenance
     config: dict[str, Any]
 
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that it learnt from."""
+        return self.dataset.split("+")
+
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """One run on one set of rows.
@@ -91,6 +97,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         scorer: revision of `reports.scores`.
         lookalikes: of a "cleaned" evaluation, what was left out of it: (test id, id of the picture that was trained or
             chosen on and looks like it, bits in which their perceptual hashes differ).
+        absent: why not one row could be predicted ("no feature store here"): all asked rows are missing then, and there
+            is no prediction file; "" elsewhere.
+        notes: what else is to be known of these rows, such as photographs shared with what was trained on.
         scale: name, kind, low, high, higher_is_better of the published labels, and how they became quality.
     """
 
@@ -106,6 +115,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     provenance: Provenance
     lookalikes: list[tuple[str, str, int]] = []
+    absent: str = ""
+    notes: list[str] = []
 
 
 def save(card: RunCard | Evaluation, path: Path) -> None:

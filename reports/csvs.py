@@ -65,7 +65,7 @@ def _evaluation(study: Study, one: Scored) -> dict[str, Any]:
         "test": one.evaluation.dataset,
         "rows": one.evaluation.rows,
         "own": one.own,
-        "asked": len(one.frame),
+        "asked": one.asked,
         "n": scores.n,
         "missing": one.missing,
         "failed": one.failed,
@@ -93,7 +93,7 @@ def _row(study: Study, row: Row) -> dict[str, Any]:
     found["runs"] = len(row.members)
     for name, values in (
         ("n", [m.scores.n for m in row.members]),
-        ("asked", [len(m.frame) for m in row.members]),
+        ("asked", [m.asked for m in row.members]),
         ("missing", [m.missing for m in row.members]),
         ("failed", [m.failed for m in row.members]),
     ):

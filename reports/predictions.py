@@ -37,6 +37,11 @@ def write(path: Path, frame: pd.DataFrame) -> None:
     part.replace(path)
 
 
+def none() -> pd.DataFrame:
+    """The prediction file of an evaluation that is absent as a whole: no rows."""
+    return SCHEMA.empty_table().to_pandas()
+
+
 def read(path: Path) -> pd.DataFrame:
     """Reads a prediction file.
 

@@ -58,6 +58,8 @@ def _result(run: RunCard, file: Path) -> Result:
             f"Expected an evaluation of {run.id} at {file}, found one of {evaluation.run}. "
             "Move it back, or evaluate again."
         )
+    if evaluation.absent:
+        return Result(run, evaluation, predictions.none())
     path = file.with_name("predictions.parquet")
     frame = predictions.read(path)
     asked, missing = (int(evaluation.counts.get(name, 0)) for name in ("asked", "missing"))

@@ -76,6 +76,11 @@ class Scored(NamedTuple):
     failed: int
     reasons: dict[str, int]
 
+    @property
+    def asked(self) -> int:
+        """Rows that were asked for; more than the frame has where the evaluation is absent as a whole."""
+        return int(self.evaluation.counts["asked"])
+
 
 class Middle(NamedTuple):
     """The median over runs, and the lowest and highest; NaN, with a reason, where no run has a value."""
@@ -137,6 +142,10 @@ def scored(result: Result) -> Scored:
     lost = failure != ""
     prediction[lost] = np.nan
     numbers = score(quality, prediction)
+    reasons = Counter(failure[lost].tolist())
+    if evaluation.absent:
+        numbers = msgspec.structs.replace(numbers, reason=evaluation.absent)
+        reasons = Counter({evaluation.absent: evaluation.counts["asked"]})
     if evaluation.scale.get("predictions") == "any":  # another scale than the labels': a distance means nothing
         numbers = msgspec.structs.replace(numbers, rmse=math.nan)
     groups = frame["group"].fillna("").astype(str)
@@ -156,8 +165,8 @@ def scored(result: Result) -> Scored:
         plcc=plcc,
         within=_within(frame, quality, prediction),
         missing=missing,
-        failed=int(lost.sum()) - missing,
-        reasons=dict(sorted(Counter(failure[lost].tolist()).items())),
+        failed=evaluation.counts["asked"] - numbers.n - missing,
+        reasons=dict(sorted(reasons.items())),
     )
 
 

@@ -68,6 +68,12 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
         """Where a fact was read, or "unverified"."""
         return self.sources.get(fact) or UNVERIFIED
 
+    def shared_with(self, other: DatasetSpec) -> str:
+        """What is declared that both hold: by either of them, or because both share with a third; "" if nothing."""
+        told = self.shares.get(other.name) or other.shares.get(self.name, "")
+        thirds = sorted(set(self.shares) & set(other.shares))
+        return told or (f"both share with {', '.join(thirds)}" if thirds else "")
+
     def unverified(self) -> list[str]:
         """The facts that nobody has checked against a source; a fact that states nothing needs none."""
         return [fact for fact in FACTS if getattr(self, fact) and self.source(fact).startswith(UNVERIFIED)]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
 
 from harness.splits.split import PARTS, Split
+
+if TYPE_CHECKING:
+    from harness.datasets.dataset import Dataset
 
 
 class Leak(msgspec.Struct, frozen=True):
@@ -26,6 +31,29 @@ class Leak(msgspec.Struct, frozen=True):
         some = ", ".join((self.keys if self.what != "content" else self.ids)[:3])
         more = ", ..." if len(self.keys) > 3 else ""
         return f"{' and '.join(self.parts)} share {len(self.keys)} {thing}: {some}{more}"
+
+
+def across(learnt: Dataset, learnt_ids: Iterable[str], asked: Dataset, asked_ids: Iterable[str]) -> list[Leak]:
+    """Files with the same bytes in rows learnt from and in asked rows of another dataset, references of both included.
+
+    Ids and groups are names within a dataset: equal ones in two datasets say nothing. Contents are compared only where
+    the sha256 is known.
+    """
+    left, right = (_with_references(*side) for side in ((learnt.manifest, learnt_ids), (asked.manifest, asked_ids)))
+    keys = sorted((set(left) & set(right)) - {""})
+    concerned = sorted(name for key in keys for name in right[key])
+    return [Leak("content", (learnt.name, asked.name), tuple(keys), tuple(concerned))] if keys else []
+
+
+def _with_references(manifest: pd.DataFrame, ids: Iterable[str]) -> dict[str, list[str]]:
+    """sha256 -> ids that have it, of some rows and of their references."""
+    wanted = set(ids)
+    wanted |= {r for i, r in zip(manifest["id"], manifest["reference"], strict=True) if i in wanted}
+    found: dict[str, list[str]] = {}
+    for name, digest in zip(manifest["id"], manifest["sha256"], strict=True):
+        if name in wanted:
+            found.setdefault(digest, []).append(name)
+    return found
 
 
 def check(split: Split, manifest: pd.DataFrame) -> list[Leak]:

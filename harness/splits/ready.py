@@ -18,7 +18,7 @@ from harness.splits.split import PARTS, Split
 if TYPE_CHECKING:
     from harness.datasets.dataset import Dataset
 
-Open = Callable[[str], "Dataset"]
+type Open = Callable[[str], Dataset]
 """Dataset name -> its labels; raises a user's error where they are not here."""
 
 NO_LABELS = "no label files here"

@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.datasets.dataset import Dataset
     from harness.splits.plans import Plan
+    from harness.splits.ready import Open
 
 
 class PlanRow(msgspec.Struct, frozen=True):
@@ -76,30 +76,31 @@ def plans(
     """
     from harness import console
     from harness.errors import UsageError
-    from harness.splits.ready import READY
+    from harness.splits import ready
 
+    opened = opener(labels)
     if plan is not None:
-        made = plan_of(plan, labels, files)
+        made = ready.named(plan, opened, files, labels)
         if out is not None:
             count = len(made.save(out)) - 1
             console.say(f"{out}: plan {made.name}, {count} lists of ids, fingerprint {made.fingerprint[:12]}")
         return PlanTable.of([made])
     if out is not None:
         raise UsageError("--out writes one plan: name it, as in `harness splits plans koniq-ood --out DIR`.")
-    return PlanTable.of(plan_of(name, labels, files) for name in (*READY, "arniqa"))
+    return PlanTable.of(ready.named(name, opened, files, labels) for name in (*ready.READY, "arniqa"))
 
 
-def plan_of(name: str, labels: Path | None, files: Path | None = None) -> Plan:
-    """A plan by name or folder, with the labels that are here; see `harness.splits.ready`.
+def opener(labels: Path | None, stores: Path | None = None) -> Open:
+    """What opens the datasets of a plan.
 
     Args:
         labels: the folder with one subfolder of label files a dataset; what it does not hold is looked for as ever.
+        stores: where stores and what they remember of their datasets lie (default: ./stores).
     """
-    from harness.splits import ready
-    from harness.verbs.splits import data_of
+    from harness import config, locate
 
-    def opened(dataset: str) -> Dataset:
-        beside = labels / dataset if labels is not None and (labels / dataset).is_dir() else None
-        return data_of(dataset, None, beside)
+    def beside(dataset: str) -> Path | None:
+        return labels / dataset if labels is not None and (labels / dataset).is_dir() else None
 
-    return ready.named(name, opened, files, labels)
+    settings = config.load()
+    return locate.labelled_once(None, beside, settings, stores or settings.path("stores", "stores"))

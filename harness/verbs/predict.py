@@ -64,8 +64,8 @@ def predict(
     harness predict holiday/ --run biq2021-ridge-official-1a2b3c4d --json
 
     Returns:
-        One row an image: quality (0..1, higher is better), the same on the scale that the run was trained on, or why
-        not.
+        One row an image: quality (0..1, higher is better), the same on the scale that the run was trained on (where
+        that is one), or why not.
     """
     import math
 
@@ -115,12 +115,13 @@ def predict(
             InMemory(good, list(head.features)), ids, unknown, unknown, unknown, ["new"] * n, ids, [""] * n
         )
         quality = dict(zip(ids, head.predict(examples).tolist(), strict=True))
-    scale = msgspec.convert(card.quality_map, QualityMap)
+    # A run that learnt from several datasets has several scales, and so no one to put a new image on.
+    scale = msgspec.convert(card.quality_map, QualityMap) if len(card.datasets) == 1 else None
     result = Predictions()
     for row in rows:
         value = quality.get(row.id, math.nan)
         failure = row.reason if row.status != "ok" else "" if math.isfinite(value) else "prediction is not finite"
-        mos = None if failure else float(scale.to_mos(np.array([value]))[0])
+        mos = None if failure or scale is None else float(scale.to_mos(np.array([value]))[0])
         result.append(Predicted(row.id, None if failure else value, mos, failure))
     stamps = f" Stamped {' '.join(card.stamps)}." if card.stamps else ""
     result.note = (

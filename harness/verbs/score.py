@@ -74,6 +74,7 @@ def score(
     Examples:
     harness score clipiqa.csv --dataset koniq10k --labels iqa/koniq10k
     harness score niqe.csv --dataset livec --split all --scale any --better lower
+    harness score mine.csv --dataset spaq --split plans/koniq-ood/spaq-all.json --trained-on koniq10k
 
     Returns:
         Scores, and how ids were joined. The run in its folder goes into a report beside others.
@@ -87,6 +88,7 @@ def score(
 
     from harness import evaluation, fit, locate, stamps, submitted
     from harness.config import current
+    from harness.errors import UsageError
     from harness.runs import provenance_of, test_rows, write
     from harness.splits.kinds import whole_splits
     from reports import scores as scoring
@@ -96,8 +98,11 @@ def score(
     data = locate.labelled(dataset, root, labels, config, config.path("stores", "stores"))
     chosen = None if split == "all" else whole_splits(split, data)[0]
     ids = data.judged if chosen is None else fit.asked_test(data, chosen)
+    if not ids:
+        raise UsageError(f"{split} tests nothing: expected a split with test rows, or a plan's list of tested rows.")
     joined = submitted.join(predictions, ids, set(data.manifest["id"]))
-    quality_map = data.quality_map(data.labelled["id"] if chosen is None else chosen.train)
+    tested, trained = (chosen.name, chosen.train) if chosen else ("all", ())
+    quality_map = data.quality_map(trained or data.labelled["id"])
     frame = evaluation.prediction_frame(data, ids, quality_map)
     given = np.array([joined.values.get(i, math.nan) for i in ids])
     signed = quality_map.to_quality(given) if scale == "mos" else given * (-1.0 if better == "lower" else 1.0)
@@ -115,7 +120,7 @@ def score(
     reasons = Counter(str(reason) for reason in frame["failure"] if reason)
     origin = provenance_of(call.command)
     card = RunCard(
-        id=f"{data.name}-{name or predictions.stem}-{split.replace(':', '-')}-{joined.digest[:8]}",
+        id=f"{data.name}-{name or predictions.stem}-{tested.replace(':', '-')}-{joined.digest[:8]}",
         dataset=trained_on or data.name,
         variant=name or predictions.stem,
         features=[],
@@ -124,7 +129,7 @@ def score(
         store="",
         store_key=joined.digest[:8],
         split_kind=chosen.kind if chosen else "all",
-        split_name=chosen.name if chosen else "all",
+        split_name=tested,
         split_fingerprint=chosen.fingerprint if chosen else "",
         split_note="predictions made elsewhere: what they were trained and chosen on is their author's word",
         seed=0,
@@ -145,7 +150,7 @@ def score(
     result = Evaluation(
         run=card.id,
         dataset=data.name,
-        rows=test_rows(chosen.name) if chosen else "all",
+        rows=test_rows(tested) if trained else "all",
         counts=evaluation.counts(frame),
         failures=card.failures,
         stamps=found,

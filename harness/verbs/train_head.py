@@ -3,6 +3,7 @@ look at test rows once, and write a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
+    from harness.fit import Source
+    from harness.splits.plans import Plan
     from harness.splits.split import Split
     from heads.base import Head
 
@@ -92,13 +95,16 @@ def train_head(
         str | None,
         typer.Option(
             help="official (official:NAME where several are published), random:10, stratified:10, leave-one-out or a "
-            "split file (default: official, else random:1)."
+            "split file (default: official, else random:1); all leaves nothing to test on."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,
     set: Annotated[list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")] = None,
     root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="Instead of a split: train what a plan of `harness splits plans` trains.")
+    ] = None,
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Use a split that leaks; everything made from it is stamped LEAKY.")
     ] = False,
@@ -109,22 +115,85 @@ def train_head(
     harness train-head --variant fft
     harness train-head --variant ridge --dataset biq2021 --features '*:moments' --split official
     harness train-head --variant mlp --split random:10 --set epochs=50
+    harness train-head --variant ridge --plan leave-one-dataset-out:tid2013,csiq,kadid10k
 
     Returns:
-        One run a split, with SRCC and PLCC on its test rows.
+        One run a split, with SRCC and PLCC on its test rows; of a plan one run for each thing that it trains.
     """
-    from harness import console
+    from harness import console, locate
     from harness.config import current
-    from harness.fit import fit_runs
+    from harness.errors import UsageError
+    from harness.fit import Source, fit_runs, fit_together
+    from harness.splits.kinds import checked, here
+    from harness.splits.ready import named
+    from harness.verbs.plans import opener
 
     config, call = current()
+    place = runs or config.path("runs", "runs")
+    if plan is not None:
+        if split is not None or root is not None:
+            raise UsageError("--plan brings its own splits of its own datasets: leave --split and --root out.")
+
+        stores = store or config.path("stores", "stores")
+        data_of = opener(labels, locate.stores_top(stores))
+
+        def source(one: Split) -> tuple[Head, Source]:
+            opened, data = locate.find_store(stores, one.dataset, encoder), data_of(one.dataset)
+            head, names = make_head(variant, opened, features, set)
+            return head, Source(data, opened, opened.select(names), here(checked(one, data, f"plan {plan}"), data))
+
+        def fit(head: Head, sources: list[Source]) -> list[Path]:
+            if len(sources) > 1:
+                return [fit_together(sources, head, seed, place, call, allow_leakage)]
+            data, opened, rows, one = sources[0]
+            return fit_runs(data, opened, rows, head, [one], seed, place, call, allow_leakage)
+
+        return Runs(read_run(folder) for folder in train_plan(named(plan, data_of), dataset, source, fit))
     opened, data = open_data(dataset, encoder, store, root, labels)
     head, names = make_head(variant, opened, features, set)
     chosen, note = make_splits(data, split)
     console.say(note)
-    place = runs or config.path("runs", "runs")
     folders = fit_runs(data, opened, opened.select(names), head, chosen, seed, place, call, allow_leakage)
     return Runs(read_run(folder) for folder in folders)
+
+
+def train_plan(
+    plan: Plan,
+    dataset: str | None,
+    source: Callable[[Split], tuple[Head, Source]],
+    fit: Callable[[Head, list[Source]], list[Path]],
+) -> list[Path]:
+    """Trains every leg of a plan whose stores are here; of the others it says what lacks.
+
+    Args:
+        dataset: only what is trained on this one (`a+b` for several).
+
+    Raises:
+        NotFoundError: nothing of it can be trained from the stores that are here.
+    """
+    from harness import console
+    from harness.errors import NotFoundError
+    from harness.splits.errors import SplitError
+
+    folders: list[Path] = []
+    lacking: list[str] = []
+    for leg in plan.trained():
+        if dataset in (None, leg.learnt.dataset):
+            try:
+                found = [source(split) for split in leg.train]
+            except (NotFoundError, SplitError) as error:
+                lacking.append(f"{leg.name} is not trained. {error}")
+                continue
+            sources = [one for _, one in found]
+            for part in ("train", "valid"):
+                here = sum(len(one.split.part(part)) for one in sources)
+                console.say(f"{leg.name}: {here:,} of {len(leg.learnt.part(part)):,} {part} rows are here")
+            folders += fit(found[0][0], sources)
+    if not folders:
+        raise NotFoundError("\n".join(lacking) or f"Plan {plan.name} trains nothing on {dataset} alone.")
+    for text in lacking:
+        console.say(text)
+    return folders
 
 
 def read_run(folder: Path) -> Run:
@@ -133,7 +202,10 @@ def read_run(folder: Path) -> Run:
     from reports import card as cards
 
     card = cards.load_run(folder / "card.json")
-    numbers = evaluation.summary(runs.test_predictions(folder, card))
+    tested = runs.has_own_test(folder, card)
+    numbers = (
+        evaluation.summary(runs.test_predictions(folder, card)) if tested else {"srcc": None, "plcc": None, "n": 0}
+    )
     return Run(
         id=card.id,
         folder=str(folder),

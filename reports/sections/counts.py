@@ -19,7 +19,7 @@ def section(study: Study) -> Section:
             one.evaluation.dataset,
             one.evaluation.rows,
             f"{one.run.encoder}@{one.run.view}",
-            len(one.frame),
+            one.asked,
             one.scores.n,
             one.missing,
             one.failed,
@@ -55,11 +55,15 @@ def _reasons(scored: Sequence[Scored]) -> list[Words | Table]:
             if reason:
                 images = found.setdefault((one.evaluation.dataset, str(reason)), {})
                 images[str(name)] = images.get(str(name), 0) + 1
-    if not found:
+    absent = {(s.evaluation.dataset, s.evaluation.absent): s.asked for s in scored if s.evaluation.absent}
+    if not found and not absent:
         return [Words("No row was lost: every image that was asked for has a label and a prediction.")]
     rows = [
         [dataset, reason, f"{len(images):,}", f"{sum(images.values()):,}", _examples(sorted(images))]
         for (dataset, reason), images in sorted(found.items())
+    ]
+    rows += [
+        [dataset, reason, f"{asked:,}", f"{asked:,}", "all"] for (dataset, reason), asked in sorted(absent.items())
     ]
     columns = [Column("test set"), Column("reason"), Column("images", True), Column("rows", True), Column("which")]
     caption = (

@@ -60,7 +60,7 @@ def cells(study: Study) -> dict[tuple[Config, str], Cell]:
     tested = {(row.config, row.test) for row in study.rows}
     for config in study.configs:
         for column in heads:
-            own = column == config.train and (config, column) not in tested
+            own = column in config.train.split("+") and (config, column) not in tested
             found.setdefault((config, column), Cell(math.nan, None, HOLDS_TRAIN if own else NOT_EVALUATED))
     return found
 

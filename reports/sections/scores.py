@@ -115,8 +115,8 @@ def lost(row: Row) -> str:
 def n_of_asked(row: Row) -> str:
     """`120`, or `119/120` where rows have no number."""
     used = text.counts(m.scores.n for m in row.members)
-    asked = text.counts(len(m.frame) for m in row.members)
-    return used if all(m.scores.n == len(m.frame) for m in row.members) else f"{used}/{asked}"
+    asked = text.counts(m.asked for m in row.members)
+    return used if all(m.scores.n == m.asked for m in row.members) else f"{used}/{asked}"
 
 
 def narrow(study: Study) -> list[dict[str, str]]:

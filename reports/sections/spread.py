@@ -9,16 +9,27 @@ import numpy as np
 from reports import drawing, names, text
 from reports.blocks import Figure, Section, Words
 from reports.study import Study
-from reports.tables import Row
+from reports.tables import Middle, Row
 
 KINDS = ("own test rows", "another dataset")
 LEAST, MOST, EACH = 0.3, 1.1, 0.085  # inches a configuration
 
 
 def section(study: Study) -> Section:
-    """One figure a test dataset."""
-    figures = [_figure(study, i, test, rows) for i, (test, rows) in enumerate(study.tests(), start=1)]
-    return Section("spread", "Spread", [Words(WORDS), *figures])
+    """One figure a test dataset; words where no run has a value there."""
+    blocks = [
+        _figure(study, i, test, rows) if any(_value(row).runs for row in rows) else Words(_nothing(test, rows))
+        for i, (test, rows) in enumerate(study.tests(), start=1)
+    ]
+    return Section("spread", "Spread", [Words(WORDS), *blocks])
+
+
+def _value(row: Row) -> Middle:
+    return row.middle(lambda m: m.scores.srcc)
+
+
+def _nothing(test: str, rows: list[Row]) -> str:
+    return f"No run has an SRCC on {test}: {text.joined(sorted({_value(row).reason for row in rows}))}."
 
 
 WORDS = (
@@ -71,7 +82,7 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
                 if math.isfinite(member.scores.srcc):
                     xs.append(member.scores.srcc)
                     ys.append(place + offset)
-            value = row.middle(lambda m: m.scores.srcc)
+            value = _value(row)
             if value.runs > 1:
                 axis.vlines(value.value, place - 0.4, place + 0.4, color=drawing.INK, linewidth=2, zorder=4)
             if not value.runs:
