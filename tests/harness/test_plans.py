@@ -24,6 +24,9 @@ from harness.splits.split import Split
 from harness.verbs import plans, splits
 from harness.verbs.score import score
 from reports import card as cards
+from reports.blocks import Words
+from reports.sections import matrix, verdict
+from reports.study import study as study_of
 
 PUBLISHED = {"live": 10, "csiq": 10, "tid2013": 10, "kadid10k": 10, "flive": 1, "koniq10k": 10, "livec": 10}
 
@@ -208,7 +211,7 @@ def shrunk(source: Path, target: Path, names: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def world(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stores of 40 BIQ2021 images, 12 of LIVE Challenge and 16 others of BIQ2021 as a dataset `street`; SPAQ has label
+    """Stores of 40 BIQ2021 images, 12 of LIVE Challenge and 16 others of BIQ2021 as a dataset `street`; CSIQ has label
     files only."""
     top = tmp_path_factory.mktemp("plans")
     biq = sorted(p.name for p in (data_root / "images/biq2021").glob("*.jpg"))
@@ -220,7 +223,7 @@ def world(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     mos = open_dataset("biq2021", None, data_root / "labels/biq2021").labelled.set_index("id")["mos"]
     pd.DataFrame({"id": street, "mos": mos[street].tolist()}).to_csv(top / "iqa/street/labels.csv", index=False)
     (top / "iqa/street/dataset.toml").write_text('name = "street"\nlow = 0\nhigh = 1\n')
-    labels = {name: data_root / "labels" / name for name in ("biq2021", "livec", "spaq")}
+    labels = {name: data_root / "labels" / name for name in ("biq2021", "livec", "csiq")}
     tables = [f'[datasets.{name}]\nlabels = "{place}"\n' for name, place in labels.items()]
     (top / "harness.toml").write_text('[paths]\ndata = "iqa"\n' + "".join(tables))
     with pytest.MonkeyPatch.context() as patch:
@@ -235,7 +238,7 @@ def here(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Runs go into a folder of each test's own; a plan like koniq-ood for the photographs that are here."""
     monkeypatch.chdir(world)
     counts = (8022, 1978, 2000)
-    tests = {"livec": 1162, "spaq": 11125, "pipal": 23200}
+    tests = {"livec": 1162, "csiq": 866, "pipal": 23200}
     monkeypatch.setitem(ready.READY, OOD, ready.Protocol("biq2021", "official", counts, tests, "made for this test"))
     return tmp_path / "runs"
 
@@ -250,15 +253,15 @@ def test_a_plan_evaluates_what_is_here_and_counts_what_is_not(here: Path) -> Non
     assert {name: (one.n > 0, one.asked, one.absent) for name, one in found.items()} == {
         "biq2021": (True, 2000, ""),
         "livec": (True, 1162, ""),
-        "spaq": (False, 11125, "no feature store here"),
+        "csiq": (False, 866, "no feature store here"),
         "pipal": (False, 23200, "no label files here"),
     }
-    written = card(runs[0].folder, "spaq-all")
-    assert written.counts == {"asked": 11125, "used": 0, "missing": 11125, "failed": 0}
+    written = card(runs[0].folder, "csiq-all")
+    assert written.counts == {"asked": 866, "used": 0, "missing": 866, "failed": 0}
     page = harness.report(runs, out=here / "report")
-    matrix = pd.read_csv(here / "report/matrix.csv")
-    assert (matrix.loc[0, "spaq"], matrix.loc[0, "pipal"]) == ("no feature store here", "no label files here")
-    assert np.isfinite(float(matrix.loc[0, "livec"]))
+    cells = pd.read_csv(here / "report/matrix.csv")
+    assert (cells.loc[0, "csiq"], cells.loc[0, "pipal"]) == ("no feature store here", "no label files here")
+    assert np.isfinite(float(cells.loc[0, "livec"]))
     table = pd.read_csv(here / "report/table.csv").set_index("test")
     assert (table.loc["pipal", "asked_min"], table.loc["pipal", "missing_max"], table.loc["pipal", "n_max"]) == (
         23200,
@@ -266,7 +269,7 @@ def test_a_plan_evaluates_what_is_here_and_counts_what_is_not(here: Path) -> Non
         0,
     )
     text = Path(page.markdown).read_text(encoding="utf-8")
-    assert "| spaq | no feature store here | 11,125 | 11,125 | all |" in text
+    assert "| csiq | no feature store here | 866 | 866 | all |" in text
     assert "No run has an SRCC on pipal: no label files here." in text
 
 
@@ -308,9 +311,9 @@ def test_leave_one_dataset_out_learns_from_the_others_together(here: Path, varia
     assert [(one.dataset, one.n) for one in found] == [("biq2021", 40), ("livec", 12), ("street", 16)]
     assert not any(has_own_test(Path(run.folder), cards.load_run(Path(run.folder) / "card.json")) for run in runs)
     assert harness.train_head(variant=variant, features=[feature], plan=plan, runs=here, set=quick) == runs
-    harness.report(runs, out=here / "report")
-    matrix = pd.read_csv(here / "report/matrix.csv").set_index("train")
-    assert matrix.loc["biq2021+livec", "livec"] == "holds its train rows"
+    study = study_of([Path(run.folder) for run in runs], {})
+    reasons = {(config.train, test): cell.reason for (config, test), cell in matrix.cells(study).items()}
+    assert reasons["biq2021+livec", "livec"] == "holds its train rows"
     with pytest.raises(UsageError, match="learnt from all of livec"):
         harness.evaluate(runs[:1], on="livec")
 
@@ -368,8 +371,8 @@ def test_declared_sharing_is_kept_in_the_evaluation_and_told_in_the_report(
     found = {one.dataset: one for one in harness.evaluate(runs, plan=OOD)}
     note = "content is shared with biq2021, which was trained on: the same photographs"
     assert found["livec"].notes == card(runs[0].folder, "livec-all").notes == [note]
-    page = harness.report(runs, out=here / "report")
-    assert f"On livec: {note}." in Path(page.markdown).read_text(encoding="utf-8")
+    said = verdict.section(study_of([Path(run.folder) for run in runs], {})).blocks
+    assert f"On livec: {note}." in [block.text for block in said if isinstance(block, Words)]
 
 
 def test_the_registry_tells_what_two_datasets_share() -> None:
