@@ -254,7 +254,7 @@ def _one(place: Place, folder: Path, name: str, leg: Leg | None = None) -> Evalu
     quality_map = msgspec.convert(run.quality_map, QualityMap) if own else data.quality_map(data.labelled["id"])
     joined = Joined(data, opened, features, quality_map)
     origin = runs.provenance_of(place.command)
-    learnt = [] if own else _learnt(opened.path.parents[1], run, leg)
+    learnt = [] if own else _learnt(opened.path.parents[1], folder, run, leg)
     leaky = [stamps.LEAKY] * _leaks(learnt, data, ids, place.allow_leakage)
     card, frame = evaluation.evaluate(run.id, head, joined, ids, rows, [*run.stamps, *leaky], origin)
     card = msgspec.structs.replace(card, notes=[note for source, _ in learnt for note in _shared(source, data)])
@@ -289,19 +289,22 @@ def _told(folder: Path, card: Evaluation, frame: pd.DataFrame) -> Evaluated:
     )
 
 
-def _learnt(stores: Path, run: RunCard, leg: Leg | None) -> list[tuple[Dataset, list[str]]]:
-    """The datasets that a run learnt from, as far as they are known here, and which ids: all where no plan tells."""
+def _learnt(stores: Path, folder: Path, run: RunCard, leg: Leg | None) -> list[tuple[Dataset, list[str]]]:
+    """The datasets that a run learnt from, as far as they are known here, and which ids: all but its own test rows
+    where no plan tells."""
+    from harness import runs
     from harness.datasets import saved
     from harness.datasets.errors import DatasetError
 
     told = {split.dataset: [*split.train, *split.valid] for split in leg.train} if leg else {}
+    tested = set(runs.test_predictions(folder, run)["id"]) if runs.has_own_test(folder, run) else set[str]()
     found: list[tuple[Dataset, list[str]]] = []
     for name in run.datasets:
         try:
             data = saved.load(stores / name)
         except DatasetError:  # its stores are elsewhere: nothing to compare with
             continue
-        found.append((data, told.get(name) or [str(i) for i in data.manifest["id"]]))
+        found.append((data, told.get(name) or [str(i) for i in data.manifest["id"] if i not in tested]))
     return found
 
 
