@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
+from cache.features import MAP, VECTOR
 from cache.identity import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         gflop: per image at its own view (2 x multiply-accumulate), 0 where unknown.
         weights_file, weights_sha256_prefix, weights_url: the official checkpoint; "" where there is none.
         embedded: the weights come with an installed package, are seeded, or there are none.
+        formula: there are none.
         untrained: they are seeded: random.
         batch: images a forward pass.
         precisions: what its matrices can be multiplied in, the default first; where there are several, `load` takes
             `precision`.
-        features: patterns of what is kept of it by default; where there are none, the output's map and all moments.
+        features: patterns of what is kept of it by default; where there are none, the output's map or vector
+            and all moments.
         reads_facts: `encode` takes `facts` too.
     """
 
@@ -80,6 +83,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256_prefix: str = ""
     weights_url: str = ""
     embedded: bool = False
+    formula: bool = False
     untrained: bool = False
     batch: int = 8
     precisions: tuple[str, ...] = ("fp32",)
@@ -94,7 +98,10 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kept(self) -> tuple[str, ...]:
         """Patterns of what is kept of it unless a person says otherwise."""
-        return self.features or (f"{self.output}:map", "*:moments")
+        if self.features:
+            return self.features
+        moments = ("*:moments",) * (len(self.vectors) < len(self.taps))
+        return (f"{self.output}:{VECTOR if self.output in self.vectors else MAP}", *moments)
 
     @property
     def vectors(self) -> tuple[str, ...]:

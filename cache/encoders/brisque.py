@@ -4,8 +4,9 @@ knows no encoder, and the authors' regression to a score is not here.
 The paper leaves open what implementations differ in. Taken here is what the authors' MATLAB release does: grey is
 `rgb2gray`, rounded to 0..255; beyond its edges an image is 0 under the Gaussian window; the constant beside the local
 deviation is 1; neighbours wrap around the edges; the second scale is `imresize(.., 0.5)`, bicubic with antialiasing and
-mirrored edges; shapes are searched on 0.2, 0.201 .. 10. OpenCV repeats edge pixels, halves without antialiasing and has
-no products over the edge; PIQ and others halve otherwise or do not round grey.
+mirrored edges; shapes are searched on 0.2, 0.201 .. 10. PIQ is the same but for grey, which it does not round, and odd
+sizes, which it halves downwards; OpenCV repeats edge pixels, halves without antialiasing and has no products over the
+edge.
 
 In flat places the coefficients are exactly 0 here, and count to the right of a product's distribution; in MATLAB they
 are what rounding leaves, on whichever side that falls. A black image has no coefficient but 0, MATLAB's formulas are

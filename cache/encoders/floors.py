@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -103,9 +103,7 @@ def bucket(source: str) -> int:
     return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") % BUCKETS if source else -1
 
 
-def declared(
-    name: str, title: str, tap: Tap, features: tuple[str, ...], source: str, normalisation: str
-) -> EncoderSpec:
+def declared(name: str, title: str, tap: Tap, source: str, normalisation: str, **more: Any) -> EncoderSpec:
     """What all three have in common: native pixels, no weights, one image at a time."""
     return EncoderSpec(
         name=name,
@@ -120,8 +118,9 @@ def declared(
         training_data="none",
         gflop=0.0,
         embedded=True,
+        formula=True,
         batch=1,
-        features=features,
+        **more,
     )
 
 
@@ -130,9 +129,9 @@ PIXEL_SPECTRUM = FloorFamily(
         "pixel-spectrum",
         "Log-power of the image itself",
         Tap("luma", 1, 1),
-        ("luma:moments", "luma:spectrum"),
         "the summaries moments and spectrum of BT.601 luma",
         "none: luma 0..255",
+        features=("luma:moments", "luma:spectrum"),
     ),
     code="luma.1",
     compute=luma,
@@ -143,7 +142,6 @@ NSS = FloorFamily(
         "nss",
         "Natural scene statistics: the 36 features of BRISQUE",
         Tap("brisque", 36, 0),
-        ("brisque:vector",),
         "Mittal, Moorthy and Bovik 2012",
         "MATLAB's rgb2gray, 0..255",
     ),
@@ -151,15 +149,12 @@ NSS = FloorFamily(
     compute=natural_scene_statistics,
 )
 SHORTCUTS = FloorFamily(
-    msgspec.structs.replace(
-        declared(
-            "shortcuts",
-            "Facts of the file, and where it is from",
-            Tap("facts", 7 + BUCKETS, 0),
-            ("facts:vector",),
-            "file size, pixels, JPEG table; the manifest's scene",
-            "none",
-        ),
+    declared(
+        "shortcuts",
+        "Facts of the file, and where it is from",
+        Tap("facts", 7 + BUCKETS, 0),
+        "file size, pixels, JPEG table; the manifest's scene",
+        "none",
         reads_facts=True,
     ),
     code="facts.1",
