@@ -184,7 +184,7 @@ def make_head(
         names = [str(f) for f in expand(features, taps, vectors=vectors)]
     else:
         output = str(store.provenance.get("output", ""))
-        kept = store.provenance.get("features", [f"{output}:map", "*:moments"])
+        kept = store.provenance.get("features", [*[f"{output}:map"] * (output in taps), "*:moments"])
         offered = [name for name in map(str, expand(kept, taps, vectors=vectors)) if name in available]
         names = head.default_features(offered, output)
     missing = [name for name in names if name not in available]
