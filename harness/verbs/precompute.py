@@ -306,7 +306,7 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
     width, height = view.size(middle.width, middle.height)
     pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     taps = [tap.name for tap in encoder.spec.taps]
-    facts = [Facts(middle.size, middle.width, middle.height, 0, "")]
+    facts = [Facts(max(middle.size, 1), width, height, 0, "")]  # sizes of a file that cannot be read are 0
     ask(encoder, pixels, (height, width), taps, facts)
     start = time.perf_counter()
     ask(encoder, pixels, (height, width), taps, facts)

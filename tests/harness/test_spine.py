@@ -232,6 +232,20 @@ def test_changing_labels_changes_no_fact_and_encodes_nothing(data_root: Path, tm
     assert one.contents == other.contents
 
 
+def test_files_that_cannot_be_read_are_failed_rows_of_an_encoder_that_reads_facts(
+    data_root: Path, tmp_path: Path
+) -> None:
+    """The trap: bytes a pixel of a file without pixels, in the prediction of how long it will take."""
+    root = tmp_path / "biq2021"
+    names = some_images(data_root / "images/biq2021", root / "Images", 3)
+    for name in names[:2]:
+        (root / "Images" / name).write_bytes(b"")
+    made = harness.precompute(
+        dataset="biq2021", root=root, labels=data_root / "labels/biq2021", encoder="shortcuts", store=tmp_path / "s"
+    )
+    assert (made.images, made.failures) == (1, {"empty file": 2})
+
+
 @pytest.mark.parametrize(("encoder", "features"), [("nss", ["brisque:vector"]), ("pixel-spectrum", None)])
 def test_other_floors_are_fitted_on_what_they_keep(here: Path, encoder: str, features: list[str] | None) -> None:
     """The trap: a head that reads moments alone has two numbers of `pixel-spectrum`, and nothing of a vector."""
