@@ -17,4 +17,7 @@ ENCODERS: dict[str, str] = {
     "dinov2-s": "cache.encoders.timm:DINOV2_S",
     "siglip2-b": "cache.encoders.timm:SIGLIP2_B",
     "onnx": "cache.encoders.onnx:ONNX",
+    "pixel-spectrum": "cache.encoders.floors:PIXEL_SPECTRUM",
+    "nss": "cache.encoders.floors:NSS",
+    "shortcuts": "cache.encoders.floors:SHORTCUTS",
 }

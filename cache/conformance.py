@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cache.encoders.base import Encoder, EncoderSpec, Family
+from cache.encoders.base import Encoder, EncoderSpec, Facts, Family, ask
 from cache.errors import ImageError
-from cache.features import parse_feature
+from cache.features import expand, parse_feature
 from cache.identity import Identity, canonical
 from cache.views import parse_view
 
@@ -44,8 +44,13 @@ class Case:
         return [tap.name for tap in self.encoder.spec.taps]
 
     def encode(self, pixels: torch.Tensor, taps: list[str] | None = None) -> dict[str, torch.Tensor]:
-        """Maps of a whole batch without padding."""
-        return self.encoder.encode(pixels, (pixels.shape[2], pixels.shape[3]), taps or self.taps)
+        """Maps and vectors of a whole batch without padding."""
+        return self.ask(pixels, (pixels.shape[2], pixels.shape[3]), taps or self.taps)
+
+    def ask(self, pixels: torch.Tensor, valid: tuple[int, int], taps: list[str]) -> dict[str, torch.Tensor]:
+        """As `Encoder.encode`, with made-up facts for an encoder that reads these."""
+        facts = Facts(bytes=4321, width=valid[1], height=valid[0], jpeg_quality=75, source="made")
+        return ask(self.encoder, pixels, valid, taps, [facts] * len(pixels))
 
 
 def images(spec: EncoderSpec, count: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
@@ -74,8 +79,9 @@ def declares_what_can_be_kept(case: Case) -> None:
     need(0 < len(spec.taps) == len(set(case.taps)), f"taps must be there and differ: {case.taps}")
     for tap in spec.taps:
         need(parse_feature(f"{tap.name}:map").tap == tap.name, f"{tap.name!r} is not a tap's name")
-        need(tap.channels > 0 and tap.stride > 0, f"{tap}: channels and stride must be positive")
+        need(tap.channels > 0 and tap.stride >= 0, f"{tap}: channels must be positive, stride too (0: a vector)")
     need(spec.output in case.taps, f"its output {spec.output!r} is none of its taps {case.taps}")
+    need(bool(expand(spec.kept, case.taps, vectors=spec.vectors)), f"nothing is kept of it by default: {spec.kept}")
     empty = [fact for fact in FACTS if not getattr(spec, fact)]
     need(not empty, f"these facts are empty: {', '.join(empty)}")
     need(spec.batch >= 1 and math.isfinite(spec.gflop) and spec.gflop >= 0, "batch or gflop make no sense")
@@ -93,7 +99,9 @@ def has_an_identity(case: Case) -> None:
 
 
 def gives_maps_as_declared(case: Case) -> None:
-    """float32, finite, declared channels, at most the declared grid, odd sizes and a pixel too; or an ImageError."""
+    """float32, finite, declared channels, at most the declared grid (none for a vector), odd sizes and a pixel too;
+    or an ImageError.
+    """
     for size in SIZES:
         pixels = images(case.encoder.spec, 1, size)
         h, w = pixels.shape[2:]
@@ -105,9 +113,10 @@ def gives_maps_as_declared(case: Case) -> None:
             continue
         need(sorted(maps) == sorted(case.taps), f"asked for {case.taps}, got {sorted(maps)}")
         for tap in case.encoder.spec.taps:
-            found, most = maps[tap.name], case.encoder.spec.grid(tap.name, w, h)
-            fits = found.ndim == 4 and found.shape[:2] == (1, tap.channels)
-            fits = fits and 1 <= found.shape[2] <= most[0] and 1 <= found.shape[3] <= most[1]
+            found = maps[tap.name]
+            most = case.encoder.spec.grid(tap.name, w, h) if tap.stride else ()
+            fits = found.ndim == 2 + len(most) and found.shape[:2] == (1, tap.channels)
+            fits = fits and all(1 <= n <= m for n, m in zip(found.shape[2:], most, strict=True))
             need(fits, f"{tap.name} of {w}x{h} pixels: declared {(1, tap.channels, *most)}, got {tuple(found.shape)}")
             need(found.dtype == torch.float32, f"{tap.name} is {found.dtype}, not float32")
             need(bool(torch.isfinite(found).all()), f"{tap.name} of {w}x{h} pixels is not finite")
@@ -140,7 +149,7 @@ def never_sees_padding(case: Case) -> None:
     whole = case.encode(pixels)
     for value in (0, 255):
         padded = torch.nn.functional.pad(pixels, (0, 5, 0, 7), value=value)
-        found = case.encoder.encode(padded, (h, w), case.taps)
+        found = case.ask(padded, (h, w), case.taps)
         need(all(near(found[t], whole[t]) for t in case.taps), "padding beyond `valid` changes its maps")
 
 

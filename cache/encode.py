@@ -7,8 +7,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,23 +19,25 @@ import torch
 from numpy.typing import NDArray
 
 from cache import images
+from cache.encoders.base import Facts, ask
 from cache.errors import CacheError, ImageError
-from cache.features import MAP, FeatureName
+from cache.features import MAP, VECTOR, FeatureName
 from cache.summaries import SUMMARIES
 
 if TYPE_CHECKING:
-    from cache.encoders.base import Encoder
+    from cache.encoders.base import Encoder, EncoderSpec
     from cache.views import View
 
 
 class Item(NamedTuple):
-    """One image to encode; sha256 "" and sizes 0 mean: whatever is there."""
+    """One image to encode; sha256 "" and sizes 0 mean: whatever is there. `source` is for encoders that read facts."""
 
     id: str
     path: Path
     sha256: str = ""
     width: int = 0
     height: int = 0
+    source: str = ""
 
 
 class Encoded(NamedTuple):
@@ -45,7 +48,8 @@ class Encoded(NamedTuple):
         width, height: in pixels, orientation applied, before the view.
         status: "ok" or "failed".
         reason: "" or why, short and stable.
-        features: `tap:map` -> (h, w, C) float16, `tap:<summary>` -> (d,) float32; empty where it failed.
+        features: `tap:map` -> (h, w, C) float16, `tap:<summary>` and `tap:vector` -> (d,) float32; empty
+            where it failed.
     """
 
     id: str
@@ -64,6 +68,7 @@ class _Pixels(NamedTuple):
     height: int
     reason: str
     pixels: NDArray[np.uint8] | None
+    facts: Facts | None = None
 
 
 class Meter:
@@ -113,7 +118,8 @@ def encode_blocks(
     ahead = threads or max(1, (os.cpu_count() or 1))
     meter = meter or Meter()
     with ThreadPoolExecutor(ahead, thread_name_prefix="decode") as pool:
-        every = _ahead(pool, (item for block in blocks for item in block.items), view, depth=2 * max(size, ahead))
+        read = partial(_read, view=view, spec=encoder.spec)
+        every = _ahead(pool, (item for block in blocks for item in block.items), read, depth=2 * max(size, ahead))
         for block in blocks:
             batch: list[_Pixels] = []
             for pixels in islice(every, len(block.items)):
@@ -142,16 +148,18 @@ def _timed(meter: Meter, batch: list[_Pixels], encoder: Encoder, features: Seque
     return rows
 
 
-def _ahead(pool: ThreadPoolExecutor, items: Iterable[Item], view: View, depth: int) -> Iterator[_Pixels]:
+def _ahead(
+    pool: ThreadPoolExecutor, items: Iterable[Item], read: Callable[[Item], _Pixels], depth: int
+) -> Iterator[_Pixels]:
     """Decoded images in order, with at most `depth` of them in memory."""
     rest = iter(items)
-    waiting: list[Future[_Pixels]] = [pool.submit(_read, item, view) for item in islice(rest, depth)]
+    waiting: list[Future[_Pixels]] = [pool.submit(read, item) for item in islice(rest, depth)]
     while waiting:
         yield waiting.pop(0).result()
-        waiting += [pool.submit(_read, item, view) for item in islice(rest, 1)]
+        waiting += [pool.submit(read, item) for item in islice(rest, 1)]
 
 
-def _read(item: Item, view: View) -> _Pixels:
+def _read(item: Item, view: View, spec: EncoderSpec) -> _Pixels:
     """Reads, checks and decodes one image; what is wrong becomes a reason."""
     sha256, width, height = "", 0, 0
     try:
@@ -168,7 +176,9 @@ def _read(item: Item, view: View) -> _Pixels:
         height, width = rgb.shape[:2]
         if item.width and (width, height) != (item.width, item.height):
             raise ImageError("changed", f"{width}x{height}, planned as {item.width}x{item.height}")
-        return _Pixels(item, sha256, width, height, "", view.apply(rgb))
+        quality = images.jpeg_quality(data) if spec.reads_facts else 0
+        facts = Facts(len(data), width, height, quality, item.source)
+        return _Pixels(item, sha256, width, height, "", view.apply(rgb), facts)
     except ImageError as error:
         return _Pixels(item, sha256, width, height, error.reason, None)
 
@@ -176,13 +186,16 @@ def _read(item: Item, view: View) -> _Pixels:
 def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: Sequence[FeatureName]) -> list[Encoded]:
     """Rows of images of one size. A batch that fails is halved, until the image is alone that is to blame."""
     pixels = torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None])).permute(0, 3, 1, 2)
+    facts = [p.facts for p in batch if p.facts is not None]
+    vectors = {n.tap for n in features if n.what == VECTOR}
     try:
-        maps = encoder.encode(pixels, (pixels.shape[2], pixels.shape[3]), taps)
-        halves = {tap: maps[tap].half() for tap in taps}
-        finite = {tap: torch.isfinite(half).flatten(1).all(1).tolist() for tap, half in halves.items()}
-        reasons = [_unfit(i, maps, finite) for i in range(len(batch))]
-        summaries = {str(n): summarise(halves[n.tap], n.what) for n in features if n.what != MAP}
-        kept = {str(n): halves[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what == MAP}
+        found = ask(encoder, pixels, (pixels.shape[2], pixels.shape[3]), taps, facts)
+        kept = {tap: found[tap] if tap in vectors else found[tap].half() for tap in taps}
+        finite = {tap: torch.isfinite(values).flatten(1).all(1).tolist() for tap, values in kept.items()}
+        reasons = [_unfit(i, found, finite) for i in range(len(batch))]
+        tables = {str(n): kept[n.tap].cpu().numpy() for n in features if n.what == VECTOR}
+        tables |= {str(n): summarise(kept[n.tap], n.what) for n in features if n.what not in (MAP, VECTOR)}
+        maps = {str(n): kept[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what == MAP}
     except ImageError as error:
         reason = error.reason
     except CacheError:
@@ -197,7 +210,7 @@ def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: S
         reason = "out of memory" if _of_memory(error) else f"encoder failed: {_first_line(error)}"
     else:
         return [
-            _failed(p, reason) if reason else _row(p, i, kept, summaries)
+            _failed(p, reason) if reason else _row(p, i, maps, tables)
             for i, (p, reason) in enumerate(zip(batch, reasons, strict=True))
         ]
     # Beyond the handlers: while an exception lives, its frames keep the tensors of the failed pass.
@@ -230,23 +243,23 @@ def summarise(maps: torch.Tensor, what: str) -> NDArray[np.float32]:
     return SUMMARIES[what].compute(maps.float().contiguous()).cpu().numpy()
 
 
-def _unfit(i: int, maps: Mapping[str, torch.Tensor], finite: Mapping[str, list[bool]]) -> str:
-    """Why an image's maps cannot be kept; "" where they can."""
+def _unfit(i: int, found: Mapping[str, torch.Tensor], finite: Mapping[str, list[bool]]) -> str:
+    """Why what was found in an image cannot be kept; "" where it can."""
     bad = [tap for tap, good in finite.items() if not good[i]]
     if not bad:
         return ""
-    whole = all(bool(torch.isfinite(maps[tap][i]).all()) for tap in bad)
+    whole = all(bool(torch.isfinite(found[tap][i]).all()) for tap in bad)
     return "feature over the range of float16" if whole else "non-finite feature"
 
 
 def _row(
-    pixels: _Pixels, i: int, kept: Mapping[str, torch.Tensor], summaries: Mapping[str, NDArray[np.float32]]
+    pixels: _Pixels, i: int, maps: Mapping[str, torch.Tensor], tables: Mapping[str, NDArray[np.float32]]
 ) -> Encoded:
     """One image's features; a summary that is not finite makes the row a failed one."""
-    if not all(np.isfinite(table[i]).all() for table in summaries.values()):
+    if not all(np.isfinite(table[i]).all() for table in tables.values()):
         return _failed(pixels, "non-finite feature")
-    values: dict[str, NDArray[Any]] = {name: table[i] for name, table in summaries.items()}
-    values |= {name: maps[i].contiguous().numpy() for name, maps in kept.items()}
+    values: dict[str, NDArray[Any]] = {name: table[i] for name, table in tables.items()}
+    values |= {name: stack[i].contiguous().numpy() for name, stack in maps.items()}
     return Encoded(pixels.item.id, pixels.sha256, pixels.width, pixels.height, "ok", "", values)
 
 

@@ -10,11 +10,14 @@ from typing import NamedTuple
 from cache.errors import UsageError
 
 MAP = "map"
+VECTOR = "vector"
 _PART = re.compile(r"[a-z0-9._-]+")
 
 
 class FeatureName(NamedTuple):
-    """A named place in an encoder, and what is kept of it: its `map`, or a summary such as `moments`."""
+    """A named place in an encoder, and what is kept of it: its `map` or a summary such as `moments`; of a place that
+    gives one vector an image, that `vector`.
+    """
 
     tap: str
     what: str
@@ -35,16 +38,32 @@ def parse_feature(text: str) -> FeatureName:
     return FeatureName(tap, what)
 
 
-def expand(patterns: Sequence[str], taps: Sequence[str], summaries: Sequence[str] = ()) -> list[FeatureName]:
+def check_kind(name: FeatureName, vector: bool) -> None:
+    """Whether this can be kept of a tap that gives a vector, or else a map.
+
+    Raises:
+        UsageError: a map or a summary of a vector, or a vector of a map.
+    """
+    if vector != (name.what == VECTOR):
+        gives, kept = ("one vector an image", VECTOR) if vector else ("a map", f"{MAP}, or a summary such as moments")
+        raise UsageError(f"{name}: {name.tap} gives {gives}; expected {name.tap}:{kept}.")
+
+
+def expand(
+    patterns: Sequence[str], taps: Sequence[str], summaries: Sequence[str] = (), vectors: Sequence[str] = ()
+) -> list[FeatureName]:
     """Patterns such as `*:moments` or `block.*:map` -> feature names, each once, in the order of the taps.
+
+    A pattern with `*` leaves out taps that have no such thing: `*:moments` those that give vectors.
 
     Args:
         patterns: `TAP:WHAT`, where TAP may hold `*`, `?` and `[...]`.
         taps: what the encoder has.
         summaries: what can be kept beside `map`; default: all summaries of this version.
+        vectors: those of the taps that give one vector an image.
 
     Raises:
-        UsageError: not `TAP:WHAT`, a pattern that fits no tap, an unknown summary.
+        UsageError: not `TAP:WHAT`, a pattern that fits no tap, an unknown summary, a map of a vector.
     """
     if not summaries:
         from cache.summaries import SUMMARIES
@@ -55,13 +74,14 @@ def expand(patterns: Sequence[str], taps: Sequence[str], summaries: Sequence[str
         tap_pattern, colon, what = pattern.partition(":")
         if not colon or not tap_pattern or not what:
             raise UsageError(f"Expected a feature as TAP:WHAT, such as neck:map or '*:moments'; found {pattern!r}.")
-        if what not in (MAP, *summaries):
-            raise UsageError(
-                f"Unknown {what!r} in {pattern!r}: what is kept of a tap is one of {', '.join((MAP, *summaries))}."
-            )
+        known = (MAP, *summaries, VECTOR)
+        if what not in known:
+            raise UsageError(f"Unknown {what!r} in {pattern!r}: what is kept of a tap is one of {', '.join(known)}.")
         fitting = [i for i, tap in enumerate(taps) if fnmatchcase(tap, tap_pattern)]
         if not fitting:
             raise UsageError(f"No tap fits {pattern!r}. The encoder's taps are: {', '.join(taps)}.")
+        fitting = [i for i in fitting if (taps[i] in vectors) == (what == VECTOR)] or fitting
         for i in fitting:
+            check_kind(FeatureName(taps[i], what), taps[i] in vectors)
             found.setdefault(FeatureName(taps[i], what), (i, order))
     return sorted(found, key=lambda name: found[name])

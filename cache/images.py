@@ -26,6 +26,17 @@ PIXEL_LIMIT = 256_000_000
 # Formats of photographs; not what runs a program to be drawn (EPS), has no signature (TGA) or is no picture.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
+# The luminance table of ITU-T T.81 (K.1), which stands for quality 50.
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
 _PNG_ORIENTED = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # where a PNG may say how it is turned
 
 Image.MAX_IMAGE_PIXELS = None  # the limit below is stated, and ends in a failed row instead of a warning
@@ -66,6 +77,31 @@ def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
             return np.ascontiguousarray(np.asarray(_rgb(image), dtype=np.uint8))
         except (OSError, ValueError) as error:
             raise ImageError("cannot become RGB", f"mode {image.mode}: {error}") from error
+
+
+def jpeg_quality(data: bytes) -> int:
+    """The quality, 1..100, whose luminance table (ITU-T T.81, K.1, scaled as the Independent JPEG Group does) is
+    nearest to the file's own: what it was last saved with, where its encoder uses these tables; 0 where the file is
+    no JPEG or its table cannot be read.
+    """
+    try:
+        with _quiet():
+            image = _open(data, PIXEL_LIMIT)
+            tables = getattr(image, "quantization", None)
+            table = np.array(tables[min(tables)]) if tables else None
+    except ImageError:
+        return 0
+    if table is None or table.shape != (64,):
+        return 0
+    return 1 + int(np.abs(_quality_tables() - table).sum(axis=1).argmin())
+
+
+@functools.cache
+def _quality_tables() -> NDArray[np.int64]:
+    """(100, 64): the luminance table at every quality, row by row."""
+    quality = np.arange(1, 101)[:, None]
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return np.clip((np.ravel(_LUMINANCE) * percent + 50) // 100, 1, 255)
 
 
 @functools.cache

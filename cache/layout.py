@@ -14,13 +14,13 @@ from typing import NamedTuple
 from cache import format
 from cache.blocks import Plan, PlanItem
 from cache.errors import StoreError, UsageError
-from cache.features import MAP, FeatureName, parse_feature
+from cache.features import MAP, VECTOR, FeatureName, check_kind, parse_feature
 
 Grid = Callable[[str, int, int], tuple[int, int]]
 
 
 class Tap(NamedTuple):
-    """A named place in an encoder, as the header keeps it."""
+    """A named place in an encoder, as the header keeps it; stride 0: one vector an image."""
 
     name: str
     channels: int
@@ -28,8 +28,10 @@ class Tap(NamedTuple):
 
 
 def stored_name(name: FeatureName) -> str:
-    """`stage.6:moments.1`: a summary's revision is part of what is on the disk."""
-    if name.what == MAP:
+    """`stage.6:moments.1`: a summary's revision is part of what is on the disk. What the encoder itself gives, a map
+    or a vector, has its revision in the store's identity.
+    """
+    if name.what in (MAP, VECTOR):
         return str(name)
     from cache.summaries import SUMMARIES
 
@@ -41,8 +43,8 @@ def plain_name(stored: str) -> FeatureName | None:
     from cache.summaries import SUMMARIES
 
     name = parse_feature(stored)
-    plain = name if name.what == MAP else FeatureName(name.tap, name.what.rpartition(".")[0])
-    known = plain.what == MAP or plain.what in SUMMARIES
+    plain = name if name.what in (MAP, VECTOR) else FeatureName(name.tap, name.what.rpartition(".")[0])
+    known = plain.what in (MAP, VECTOR, *SUMMARIES)
     return plain if known and stored_name(plain) == stored else None
 
 
@@ -59,18 +61,19 @@ class Layout:
         return next((i for i, tap in enumerate(self.taps) if tap.name == name.tap), 0), name.what != MAP, name.what
 
     def width(self, name: FeatureName) -> int:
-        """Channels of a map, numbers of a summary.
+        """Channels of a map, numbers of a summary or a vector.
 
         Raises:
-            UsageError: a tap that this store was not made for.
+            UsageError: a tap that this store was not made for, a map or a summary of a vector, or a vector of a map.
         """
-        channels = next((tap.channels for tap in self.taps if tap.name == name.tap), 0)
+        channels, stride = next((tap[1:] for tap in self.taps if tap.name == name.tap), (0, 0))
         if not channels:
             raise UsageError(
                 f"{self.store} was made for the taps {', '.join(tap.name for tap in self.taps)}; found {name.tap}. "
                 "Choose another --store."
             )
-        if name.what == MAP:
+        check_kind(name, vector=stride == 0)
+        if name.what in (MAP, VECTOR):
             return channels
         from cache.summaries import SUMMARIES
 

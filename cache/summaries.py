@@ -64,28 +64,39 @@ def spectrum(maps: torch.Tensor) -> torch.Tensor:
 
     maps = _double(maps)
     h, w = maps.shape[2:]
-    bands = torch.from_numpy(_bands(h, w)).to(maps.device)
+    order, counts = _cells(h, w)
+    order = torch.from_numpy(order).to(maps.device)
+    sizes = torch.tensor(counts, device=maps.device).double().view(len(EDGES), SECTORS)
     rows = []
     for one in maps:
-        power = torch.fft.fft2(one.contiguous()).abs().square().flatten(1) / (h * w)
-        found = torch.cat([power[:, :1] / (h * w), power @ bands], dim=1)
+        power = torch.fft.fft2(one.contiguous()).abs().square_().flatten(1) / (h * w)
+        cells = [cell.sum(1) for cell in power[:, order].split([1, *counts], dim=1)]
+        sums = torch.stack(cells[1:], dim=1).view(-1, len(EDGES), SECTORS)
+        # An empty band has the mean over all; a single pixel, which has no frequency at all, power 0.
+        every = sums.sum((1, 2), keepdim=True)[..., 0] / max(h * w - 1, 1)
+        bands = [(sums.sum(i), sizes.sum(i - 1)) for i in (2, 1)]
+        means = [torch.where(n > 0, total / n.clamp(min=1), every) for total, n in bands]
+        found = torch.cat([cells[0][:, None] / (h * w), *means], dim=1)
         rows.append((found + FLOOR).log().flatten())
     return torch.stack(rows).float() if rows else maps.new_zeros(0, 11 * maps.shape[1]).float()
 
 
 @lru_cache(maxsize=8)
-def _bands(h: int, w: int) -> NDArray[np.float64]:
-    """(h w, 10) weights that average the power of each band; zeros for a single pixel."""
+def _cells(h: int, w: int) -> tuple[NDArray[np.int32], list[int]]:
+    """The places of a transform, zero first and then sorted by octave and direction, and how many each of these 6 x 4
+    cells has: 4 bytes a pixel, so that a photograph can be a map.
+    """
     import numpy as np
 
-    fy, fx = np.meshgrid(np.fft.fftfreq(h), np.fft.fftfreq(w), indexing="ij")
-    radius, angle = 2 * np.hypot(fy, fx), np.arctan2(fy, fx)
-    octave = np.searchsorted(np.array(EDGES) * (1 + 1e-9), radius)  # an edge belongs to the band below it
-    sector = np.rint(angle / (np.pi / SECTORS)).astype(int) % SECTORS
-    ac = radius > 0
-    members = [ac & (octave == i) for i in range(len(EDGES))] + [ac & (sector == i) for i in range(SECTORS)]
-    filled = [one if one.any() else ac for one in members]
-    return np.stack([one.ravel() / max(int(one.sum()), 1) for one in filled], axis=1)
+    cell = np.empty((h, w), np.uint8)
+    fx = np.fft.fftfreq(w)
+    for row, fy in zip(cell, np.fft.fftfreq(h), strict=True):
+        octave = np.searchsorted(np.array(EDGES) * (1 + 1e-9), 2 * np.hypot(fy, fx))  # an edge: the band below it
+        sector = np.rint(np.arctan2(fy, fx) / (np.pi / SECTORS)).astype(int) % SECTORS
+        row[:] = 1 + octave * SECTORS + sector
+    cell[0, 0] = 0
+    counts = np.bincount(cell.ravel(), minlength=1 + len(EDGES) * SECTORS)
+    return np.argsort(cell.ravel(), kind="stable").astype(np.int32), counts[1:].tolist()
 
 
 def gram(maps: torch.Tensor) -> torch.Tensor:

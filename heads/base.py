@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from heads.errors import DataError, HeadError
 from heads.examples import Examples, FeatureSource, Floats, Rows
-from heads.names import all_moments, output_maps, require
+from heads.names import all_summaries, output_maps, require
 from heads.settings import HeadSettings, parse_settings
 
 __all__ = [
@@ -120,13 +120,14 @@ class Head(ABC):
         self.history: list[dict[str, Any]] = []
 
     def default_features(self, available: Sequence[str], output: str) -> list[str]:
-        """Names that this head asks for if a person names none: the output's map, or `moments` of all taps.
+        """Names that this head asks for if a person names none: the output's map, or all summaries and vectors.
 
         Args:
-            available: names that the store has; may repeat, may be qualified (`encoder@view/tap:what`).
+            available: names that the store has of what its encoder keeps by default; may repeat, may be qualified
+                (`encoder@view/tap:what`).
             output: the encoder's output tap.
         """
-        return output_maps(available, output) if self.reads == "maps" else all_moments(available)
+        return output_maps(available, output) if self.reads == "maps" else all_summaries(available)
 
     @abstractmethod
     def fit_plans(

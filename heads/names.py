@@ -23,9 +23,9 @@ def output_maps(available: Sequence[str], output: str) -> list[str]:
     return list(dict.fromkeys(name for name in available if unqualified(name) == wanted)) or [wanted]
 
 
-def all_moments(available: Sequence[str]) -> list[str]:
-    """`moments` of every tap, or the pattern that asks for them where there are none."""
-    return list(dict.fromkeys(name for name in available if name.endswith(":moments"))) or ["*:moments"]
+def all_summaries(available: Sequence[str]) -> list[str]:
+    """All that are no maps, or the pattern that asks for moments where there are none."""
+    return list(dict.fromkeys(name for name in available if not is_map(name))) or ["*:moments"]
 
 
 def require(variant: str, reads: str, names: Sequence[str]) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
+from cache.features import MAP, VECTOR
 from cache.identity import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -20,11 +21,30 @@ if TYPE_CHECKING:
 
 
 class Tap(NamedTuple):
-    """A named place in an encoder: its channels, and how many pixels one step of its grid is."""
+    """A named place in an encoder: its channels, and how many pixels one step of its grid is; 0 where it gives one
+    vector an image and no map.
+    """
 
     name: str
     channels: int
     stride: int
+
+
+class Facts(NamedTuple):
+    """What is known of an image beside its pixels. Labels are not among it.
+
+    Attributes:
+        bytes: of the file.
+        width, height: in pixels, orientation applied, before the view.
+        jpeg_quality: 1..100, 0 where the file is no JPEG; see `cache.images.jpeg_quality`.
+        source: where its dataset says that it is from (a scene, a camera, a generator), "" where it does not.
+    """
+
+    bytes: int
+    width: int
+    height: int
+    jpeg_quality: int
+    source: str
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +57,15 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         normalisation: in words, on pixel values 0..255.
         gflop: per image at its own view (2 x multiply-accumulate), 0 where unknown.
         weights_file, weights_sha256_prefix, weights_url: the official checkpoint; "" where there is none.
-        embedded: the weights come with an installed package or are seeded.
+        embedded: the weights come with an installed package, are seeded, or there are none.
+        formula: there are none.
         untrained: they are seeded: random.
         batch: images a forward pass.
         precisions: what its matrices can be multiplied in, the default first; where there are several, `load` takes
             `precision`.
+        features: patterns of what is kept of it by default; where there are none, the output's map or vector
+            and all moments.
+        reads_facts: `encode` takes `facts` too.
     """
 
     name: str
@@ -59,18 +83,34 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256_prefix: str = ""
     weights_url: str = ""
     embedded: bool = False
+    formula: bool = False
     untrained: bool = False
     batch: int = 8
     precisions: tuple[str, ...] = ("fp32",)
+    features: tuple[str, ...] = ()
+    reads_facts: bool = False
 
     @property
     def heavy(self) -> bool:
         """More than 100 GFLOP an image: blocks of the store are smaller."""
         return self.gflop > 100
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Patterns of what is kept of it unless a person says otherwise."""
+        if self.features:
+            return self.features
+        moments = ("*:moments",) * (len(self.vectors) < len(self.taps))
+        return (f"{self.output}:{VECTOR if self.output in self.vectors else MAP}", *moments)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the taps that give one vector an image."""
+        return tuple(tap.name for tap in self.taps if tap.stride == 0)
+
     def grid(self, tap: str, width: int, height: int) -> tuple[int, int]:
-        """The valid grid (h, w) of a tap for pixels of this size."""
-        stride = next(t.stride for t in self.taps if t.name == tap)
+        """The valid grid (h, w) of a tap for pixels of this size; 1 x 1 of a vector."""
+        stride = next(t.stride for t in self.taps if t.name == tap) or max(width, height)
         return -(-height // stride), -(-width // stride)
 
     def grid_of(self, view: View) -> Callable[[str, int, int], tuple[int, int]]:
@@ -100,10 +140,20 @@ class Encoder(Protocol):
             pixels: (b, 3, H, W) uint8 RGB; what lies beyond `valid` (h, w) is padding and must not matter.
             taps: names of taps.
 
+        An encoder that declares `reads_facts` takes a fourth argument, `facts`: one `Facts` an image.
+
         Returns:
-            tap -> (b, C, h', w') float32, cropped to the valid grid.
+            tap -> (b, C, h', w') float32, cropped to the valid grid; (b, C) of a tap that gives vectors.
         """
         ...
+
+
+def ask(
+    encoder: Encoder, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str], facts: Sequence[Facts]
+) -> dict[str, torch.Tensor]:
+    """As `Encoder.encode`; the facts go to those encoders that declare to read them, and to no other."""
+    encode: Any = encoder.encode
+    return encode(pixels, valid, taps, facts) if encoder.spec.reads_facts else encode(pixels, valid, taps)
 
 
 class Family(Protocol):

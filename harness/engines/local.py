@@ -5,7 +5,7 @@ format and no plan.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ def run(
     features: Sequence[FeatureName],
     ids: Sequence[str],
     root: Path,
+    sources: Mapping[str, str],
     encoder: Encoder,
     view: View,
     batch_size: int | None,
@@ -40,6 +41,9 @@ def run(
     A kill loses at most the block in flight and the one being written. A block whose bytes another writer left behind
     in another form is planned anew by the store and met again in the next round.
 
+    Args:
+        sources: where each image is from, for encoders that read facts.
+
     Raises:
         HarnessError: blocks stay pending: another writer works on the same store with other settings.
     """
@@ -48,7 +52,7 @@ def run(
         tasks = store.pending(features, ids)
         if not tasks:
             break
-        encoded += _encode(store, tasks, root, encoder, view, batch_size, bar, meter)
+        encoded += _encode(store, tasks, root, sources, encoder, view, batch_size, bar, meter)
     seconds = time.perf_counter() - start
     if encoded:
         console.say(
@@ -68,6 +72,7 @@ def _encode(
     store: FeatureStore,
     tasks: Sequence[BlockTask],
     root: Path,
+    sources: Mapping[str, str],
     encoder: Encoder,
     view: View,
     batch_size: int | None,
@@ -76,7 +81,10 @@ def _encode(
 ) -> int:
     """One round: all tasks, the writing of each behind the encoding of the next; two blocks are in memory at most."""
     blocks = [
-        Block([Item(i.id, root / i.path, i.sha256, i.width, i.height) for i in task.items], task.features)
+        Block(
+            [Item(i.id, root / i.path, i.sha256, i.width, i.height, sources.get(i.id, "")) for i in task.items],
+            task.features,
+        )
         for task in tasks
     ]
     grid = encoder.spec.grid_of(view)

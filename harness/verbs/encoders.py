@@ -54,9 +54,8 @@ def ls() -> EncoderTable:
     rows = EncoderTable()
     for name in registry.names():
         spec = registry.get(name).spec
-        weights = spec.weights_file or (
-            "untrained, seeded" if spec.untrained else "in a package" if spec.embedded else "--weights FILE"
-        )
+        embedded = "untrained, seeded" if spec.untrained else "none" if spec.formula else "in a package"
+        weights = spec.weights_file or (embedded if spec.embedded else "--weights FILE")
         rows.append(
             EncoderRow(name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence)
         )
@@ -72,8 +71,15 @@ def info(name: Annotated[str, typer.Argument(help="A name of `harness encoders l
     from harness.registry import encoders
 
     spec = encoders().get(name).spec
-    taps = {tap.name: f"{tap.channels} channels, stride {tap.stride}" for tap in spec.taps}
-    return Facts(name, {**msgspec.to_builtins(spec), "taps": taps or "every output of the graph that has four axes"})
+    taps = {
+        tap.name: f"{tap.channels} channels, stride {tap.stride}" if tap.stride else f"{tap.channels} numbers an image"
+        for tap in spec.taps
+    }
+    kept = " ".join(spec.kept) if taps else "the output's map and all moments"
+    return Facts(
+        name,
+        {**msgspec.to_builtins(spec), "features": kept, "taps": taps or "every output of the graph that has four axes"},
+    )
 
 
 class Fetched(msgspec.Struct, frozen=True):

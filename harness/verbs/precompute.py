@@ -70,7 +70,8 @@ def precompute(
     features: Annotated[
         list[str] | None,
         typer.Option(
-            help="TAP:WHAT, several allowed: neck:map '*:moments' (default: the output's map and all moments)."
+            help="TAP:WHAT, several allowed: neck:map '*:moments' (default: what the encoder declares, which is mostly "
+            "the output's map and all moments)."
         ),
     ] = None,
     view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
@@ -155,7 +156,8 @@ def precompute(
         start = time.monotonic()
         total = sum(len(task.items) for task in tasks)
         with console.progress(f"encode {data.name}", total, "image") as bar:
-            encoded = local.run(opened, wanted, chosen, folder, resolved, chosen_view, batch_size, bar)
+            sources = dict(zip(data.manifest["id"], data.manifest["scene"], strict=True))
+            encoded = local.run(opened, wanted, chosen, folder, sources, resolved, chosen_view, batch_size, bar)
         seconds = time.monotonic() - start
     status = opened.status()
     failures = dict(Counter(reason for _, reason in opened.failures()))
@@ -238,10 +240,11 @@ def identity_of(encoder: Encoder, view: View) -> Identity:
 
 
 def wanted_features(encoder: Encoder, asked: list[str] | None) -> list[FeatureName]:
-    """The features to make: those asked for, or the output's map and all moments."""
+    """The features to make: those asked for, or what the encoder declares."""
     from cache.features import expand
 
-    return expand(asked or [f"{encoder.spec.output}:map", "*:moments"], [tap.name for tap in encoder.spec.taps])
+    spec = encoder.spec
+    return expand(asked or spec.kept, [tap.name for tap in spec.taps], vectors=spec.vectors)
 
 
 def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
@@ -287,6 +290,8 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
 
     import torch
 
+    from cache.encoders.base import Facts, ask
+
     items = [item for task in tasks for item in task.items]
     if encoder.spec.heavy:
         a = torch.ones(1024, 1024, device=encoder.device)
@@ -301,9 +306,10 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
     width, height = view.size(middle.width, middle.height)
     pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     taps = [tap.name for tap in encoder.spec.taps]
-    encoder.encode(pixels, (height, width), taps)
+    facts = [Facts(max(middle.size, 1), width, height, 0, "")]  # sizes of a file that cannot be read are 0
+    ask(encoder, pixels, (height, width), taps, facts)
     start = time.perf_counter()
-    encoder.encode(pixels, (height, width), taps)
+    ask(encoder, pixels, (height, width), taps, facts)
     return (time.perf_counter() - start) * len(items)
 
 
@@ -318,6 +324,7 @@ def _provenance(encoder: Encoder, view: View) -> dict[str, object]:
         "training_data": encoder.spec.training_data,
         "gflop": encoder.spec.gflop,
         "output": encoder.spec.output,
+        "features": list(encoder.spec.kept),
         "view": view.name,
         "stamps": list(encoder.stamps),
         "packages": packages(),

@@ -243,23 +243,26 @@ def make_head(
     """An unfitted head and the names of the features that it reads.
 
     Raises:
-        UsageError: unknown head, setting or feature.
+        UsageError: unknown head, setting or feature; a head of maps on an encoder that gives a vector.
         NotFoundError: the store does not have a feature yet (says how to add it).
     """
+    from cache.features import expand, parse_feature
     from harness.registry import heads
 
     kind = heads().get(variant)
     head: Head = kind(parse_settings(variant, settings))
     available = [str(f) for f in store.features()]
-    taps = [tap.name for tap in store.taps]
+    taps, vectors = [tap.name for tap in store.taps], [tap.name for tap in store.taps if tap.stride == 0]
     if features:
-        from cache.features import expand
-
-        names = [str(f) for f in expand(features, taps)]
+        names = [str(f) for f in expand(features, taps, vectors=vectors)]
     else:
         output = str(store.provenance.get("output", ""))
-        names = head.default_features([*available, f"{output}:map"], output)
+        kept = store.provenance.get("features", [*[f"{output}:map"] * (output in taps), "*:moments"])
+        offered = [name for name in map(str, expand(kept, taps, vectors=vectors)) if name in available]
+        names = head.default_features(offered, output)
     missing = [name for name in names if name not in available]
+    for name in (name for name in missing if "*" not in name):
+        store.width(parse_feature(name))  # refuses what none of its taps gives
     if missing or not names:
         from harness.errors import NotFoundError
 

@@ -114,7 +114,7 @@ def test_a_right_one_passes(fakes: ModuleType) -> None:
 def test_the_table_of_encoders_costs_no_import() -> None:
     """A list of names on a command line must not wait for torch; nor must the declared facts of SAM."""
     code = (
-        "import sys, cache, cache.encoders.sam, cache.encoders.efficientnet, cache.encoders.onnx;"
+        "import sys, cache.encoders.sam, cache.encoders.efficientnet, cache.encoders.onnx, cache.encoders.floors;"
         "print([m for m in ('torch', 'timm', 'onnxruntime', 'numpy', 'PIL', 'zarr') if m in sys.modules])"
     )
     root = Path(cache.__file__).parent.parent

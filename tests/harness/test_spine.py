@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import harness
+from cache.errors import UsageError
 
 pytestmark = pytest.mark.data
 
@@ -191,3 +192,64 @@ def test_a_run_on_a_limited_store_is_not_taken_for_one_on_the_whole(data_root: P
     Image.open(root / "Images" / names[0]).rotate(90).save(root / "Images" / names[0])
     harness.precompute(**encode)
     assert harness.train_head(**fit)[0].id != whole.id
+
+
+def test_shortcuts_go_from_store_to_report(here: Path) -> None:
+    """The row that others must beat: facts of the files and the source that the dataset tells, no pixels' content."""
+    made = harness.precompute(dataset="biq2021", encoder="shortcuts")
+    assert made.features == ["facts:vector"]
+    rows = harness.open_store(made.store).select(["facts:vector"])
+    sources = rows.table("facts:vector")[:, 7:]
+    names = [image_id[:4] for image_id in rows.ids]
+    assert (sources.sum(axis=1) == 1).all()
+    assert len(set(names)) == len({tuple(row) for row in sources.tolist()}) == 3
+    common = {"dataset": "biq2021", "encoder": "shortcuts", "split": "random:1"}
+    runs = [
+        *harness.train_head(variant="ridge", **common),
+        *harness.train_head(variant="mlp", set=["epochs=2"], **common),
+    ]
+    assert all(run.n > 0 for run in runs)
+    html = Path(harness.report(runs, out="report-shortcuts").html).read_text(encoding="utf-8")
+    assert "facts:vector" in html
+    with pytest.raises(UsageError, match="facts:map: facts gives one vector an image; expected facts:vector"):
+        harness.train_head(variant="fft", **common)
+
+
+def test_changing_labels_changes_no_fact_and_encodes_nothing(data_root: Path, tmp_path: Path) -> None:
+    """The trap: `shortcuts` reads what a dataset tells of an image, and a label is told there too."""
+    root, labels = tmp_path / "biq2021", tmp_path / "labels"
+    some_images(data_root / "images/biq2021", root / "Images", 5)
+    shutil.copytree(data_root / "labels/biq2021", labels)
+    common = {"dataset": "biq2021", "root": root, "labels": labels, "encoder": "shortcuts"}
+    first = harness.precompute(**common)
+    for file in labels.glob("*.csv"):
+        frame = pd.read_csv(file)
+        frame["MOS"] = 1.0 - frame["MOS"]
+        frame.to_csv(file, index=False)
+    assert harness.precompute(**common).encoded == 0
+    again = harness.precompute(**common, store=tmp_path / "elsewhere")
+    one, other = (harness.open_store(made.store).select(["facts:vector"]) for made in (first, again))
+    assert one.contents == other.contents
+
+
+def test_files_that_cannot_be_read_are_failed_rows_of_an_encoder_that_reads_facts(
+    data_root: Path, tmp_path: Path
+) -> None:
+    """The trap: bytes a pixel of a file without pixels, in the prediction of how long it will take."""
+    root = tmp_path / "biq2021"
+    names = some_images(data_root / "images/biq2021", root / "Images", 3)
+    for name in names[:2]:
+        (root / "Images" / name).write_bytes(b"")
+    made = harness.precompute(
+        dataset="biq2021", root=root, labels=data_root / "labels/biq2021", encoder="shortcuts", store=tmp_path / "s"
+    )
+    assert (made.images, made.failures) == (1, {"empty file": 2})
+
+
+@pytest.mark.parametrize(("encoder", "features"), [("nss", ["brisque:vector"]), ("pixel-spectrum", None)])
+def test_other_floors_are_fitted_on_what_they_keep(here: Path, encoder: str, features: list[str] | None) -> None:
+    """The trap: a head that reads moments alone has two numbers of `pixel-spectrum`, and nothing of a vector."""
+    made = harness.precompute(dataset="biq2021", encoder=encoder)
+    run = harness.train_head(variant="ridge", dataset="biq2021", encoder=encoder, split="random:1")[0]
+    saved = json.loads((Path(run.folder) / "card.json").read_text())
+    assert saved["features"] == (features or ["luma:moments", "luma:spectrum"]) == made.features
