@@ -74,6 +74,13 @@ def precompute(
         ),
     ] = None,
     view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
+    resize: Annotated[
+        Literal["pillow", "torch"],
+        typer.Option(
+            help="Who resizes: pillow (SAM's own pixels), or torch (several times as fast, within one grey level); "
+            "another one is another store."
+        ),
+    ] = "pillow",
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"],
         typer.Option(help="Numbers that the encoder computes in; another one is another store."),
@@ -120,7 +127,7 @@ def precompute(
     config, _ = current()
     folder = locate.needed_root(dataset, root, config)
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
-    resolved, chosen_view = resolve_encoder(encoder, weights, view, device, precision)
+    resolved, chosen_view = resolve_encoder(encoder, weights, view, device, precision, resize)
     wanted = wanted_features(resolved, features)
     stores = store or config.path("stores", "stores")
     opened = FeatureStore.create(
@@ -182,12 +189,17 @@ def precompute(
 
 
 def resolve_encoder(
-    name: str, weights: Path | None, view: str | None, device: str, precision: str = "fp32"
+    name: str,
+    weights: Path | None,
+    view: str | None,
+    device: str,
+    precision: str = "fp32",
+    resize: str = "pillow",
 ) -> tuple[Encoder, View]:
     """The loaded encoder and its view.
 
     Raises:
-        UsageError: unknown encoder, view or device.
+        UsageError: unknown encoder, view, resize or device.
         NotFoundError: its weights are not where they were looked for.
         WeightsError: the weights are damaged or of another shape.
     """
@@ -204,7 +216,7 @@ def resolve_encoder(
     chosen = {"precision": precision} if len(known) > 1 else {}
     file = locate.weights_file(family.spec, weights, current()[0])
     loaded = family.load(file, pick_device(device), **chosen)
-    return loaded, parse_view(view or loaded.spec.view)
+    return loaded, parse_view(view or loaded.spec.view, resize)
 
 
 def pick_device(device: str) -> str:
