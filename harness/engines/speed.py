@@ -69,15 +69,17 @@ def speed(work: Work, encoder: Encoder, view: View, items: Sequence[PlanItem], d
 
 
 def peak_gflops(device: str, precision: str) -> float:
-    """10^9 operations a second of a large product of square matrices, the best of five."""
-    side = 2048 if device == "cpu" else 8192
-    a = torch.ones(side, side, device=device, dtype=PRECISIONS.get(precision, torch.float32))
-    best = float("inf")
-    for _ in range(6):  # the first one loads the kernel
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()  # brings one number back, so it waits for all
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best / 1e9
+    """10^9 operations a second of products of square matrices, the best of all sizes that a tenth of a second allows."""
+    dtype, best, side, seconds = PRECISIONS.get(precision, torch.float32), 0.0, 256, 0.0
+    while side <= 8192 and seconds < 0.1:
+        a = torch.ones(side, side, device=device, dtype=dtype)
+        for _ in range(3):  # the first one loads the kernel
+            start = time.perf_counter()
+            (a @ a)[0, 0].item()  # brings one number back, so it waits for all
+            seconds = time.perf_counter() - start
+            best = max(best, 2 * side**3 / max(seconds, 1e-9) / 1e9)
+        side *= 2
+    return best
 
 
 def gflop(encoder: Encoder, view: View, items: Sequence[PlanItem]) -> float:
