@@ -5,9 +5,9 @@
 
 The encoder alone is timed on pixels that lie on the device, in the batch that `precompute` finds; segment-anything's
 own module in eager float32 on the same weights, in the largest of 1, 2, 4 ... 16 that fits. They take turns, medians
-are compared. End to end is `precompute`'s engine over JPEG files of 1600 x 1200, map and moments stored, resized by torch;
-its share is of the encoder alone. Weights are random and seeded: speed does not depend on them. Without a GPU, lines
-that say so. The goals are those of an H200.
+are compared. End to end is `precompute`'s engine over JPEG files of 1600 x 1200, map and moments stored, resized by
+torch; its share is of the encoder alone. Weights are random and seeded: speed does not depend on them. Without a GPU,
+lines that say so. The goals are those of an H200.
 """
 
 from __future__ import annotations

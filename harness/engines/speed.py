@@ -69,7 +69,7 @@ def speed(work: Work, encoder: Encoder, view: View, items: Sequence[PlanItem], d
 
 
 def peak_gflops(device: str, precision: str) -> float:
-    """10^9 operations a second of products of square matrices, the best of all sizes that a tenth of a second allows."""
+    """10^9 operations a second in products of square matrices: the best size that takes a tenth of a second at most."""
     dtype, best, side, seconds = PRECISIONS.get(precision, torch.float32), 0.0, 256, 0.0
     while side <= 8192 and seconds < 0.1:
         a = torch.ones(side, side, device=device, dtype=dtype)
