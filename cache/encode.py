@@ -104,8 +104,8 @@ def encode_blocks(
 
     Neighbours of equal size in one block share a forward pass, at most `batch_size` of them (default: the encoder's
     own), always cut at the same places, so that the same block gives the same bytes. Blocks may come one by one: the
-    next is asked for when its first image is to be decoded. Out of memory halves the batch and
-    goes on; an image that the encoder cannot take alone is a failed row that says why.
+    next is asked for when its first image is to be decoded. Out of memory halves the batch and goes on; an image that
+    the encoder cannot take alone is a failed row that says why.
 
     Raises:
         CacheError: the device itself failed; names the image.
