@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,7 +98,7 @@ def encode_items(
 
 
 def encode_blocks(
-    blocks: Sequence[Block],
+    blocks: Iterable[Block],
     encoder: Encoder,
     view: View,
     batch_size: int | None = None,
@@ -108,8 +108,9 @@ def encode_blocks(
     """Encodes images, decoding ahead on threads; yields one row an image, in the order of the items.
 
     Neighbours of equal size in one block share a forward pass, at most `batch_size` of them (default: the encoder's
-    own), always cut at the same places, so that the same block gives the same bytes. Out of memory halves the batch and
-    goes on; an image that the encoder cannot take alone is a failed row that says why.
+    own), always cut at the same places, so that the same block gives the same bytes. Blocks may come one by one: the
+    next is asked for when its first image is to be decoded. Out of memory halves the batch and goes on; an image that
+    the encoder cannot take alone is a failed row that says why.
 
     Raises:
         CacheError: the device itself failed; names the image.
@@ -117,9 +118,10 @@ def encode_blocks(
     size = batch_size or encoder.spec.batch
     ahead = threads or max(1, (os.cpu_count() or 1))
     meter = meter or Meter()
+    blocks, coming = tee(blocks)
     with ThreadPoolExecutor(ahead, thread_name_prefix="decode") as pool:
         read = partial(_read, view=view, spec=encoder.spec)
-        every = _ahead(pool, (item for block in blocks for item in block.items), read, depth=2 * max(size, ahead))
+        every = _ahead(pool, (item for block in coming for item in block.items), read, depth=2 * max(size, ahead))
         for block in blocks:
             batch: list[_Pixels] = []
             for pixels in islice(every, len(block.items)):
@@ -207,7 +209,7 @@ def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: S
                 f"{len(batch) - 1} after it ({_first_line(error)}). What was committed is kept: run the same "
                 "command again."
             ) from error
-        reason = "out of memory" if _of_memory(error) else f"encoder failed: {_first_line(error)}"
+        reason = "out of memory" if out_of_memory(error) else f"encoder failed: {_first_line(error)}"
     else:
         return [
             _failed(p, reason) if reason else _row(p, i, maps, tables)
@@ -227,7 +229,7 @@ _DEVICE_LOST: tuple[type[Exception], ...] = tuple(
 )
 
 
-def _of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Whether a device or the host (whose allocator raises a plain RuntimeError) has no room."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 

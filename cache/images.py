@@ -17,8 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
+from cache import jpeg
 from cache.errors import ImageError
 
 DECODING = "1"
@@ -67,16 +68,28 @@ def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
     with _quiet():
         image = _open(data, pixel_limit)
         try:
-            image.load()
-            image = ImageOps.exif_transpose(image)
+            pixels = jpeg.decode(data) if image.format == "JPEG" and _needs_no_profile(image) else None
+            if pixels is None:
+                image.load()
+            orientation = image.getexif().get(_ORIENTATION, 1)  # of TIFF, Pillow has taken it away in loading
         except MemoryError as error:
             raise ImageError("out of memory", str(error)) from error
         except Exception as error:  # damaged bytes can make a decoder fail in any way
             raise ImageError("truncated", str(error)) from error
         try:
-            return np.ascontiguousarray(np.asarray(_rgb(image), dtype=np.uint8))
+            rgb = np.asarray(_rgb(image), dtype=np.uint8) if pixels is None else pixels
         except (OSError, ValueError) as error:
             raise ImageError("cannot become RGB", f"mode {image.mode}: {error}") from error
+        return np.ascontiguousarray(_upright(rgb, orientation))
+
+
+def _upright(rgb: NDArray[np.uint8], orientation: object) -> NDArray[np.uint8]:
+    """Pixels turned as EXIF's orientation says; what is none of its eight numbers turns nothing."""
+    if orientation in (5, 6, 7, 8):
+        rgb = rgb.transpose(1, 0, 2)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return rgb[::rows, ::columns]
 
 
 def jpeg_quality(data: bytes) -> int:
@@ -171,6 +184,21 @@ def _quiet() -> Iterator[None]:
                 _Quiet.filters.__exit__(None, None, None)
 
 
+def _needs_no_profile(image: Image.Image) -> bool:
+    """Whether RGB or grey is what it says without a conversion of colours."""
+    profile = image.info.get("icc_profile")
+    return not profile or (image.mode == "RGB" and _is_srgb(profile))
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """Whether a profile calls itself sRGB; one that cannot be read does not."""
+    try:
+        described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return False
+    return (described or "").startswith("sRGB")
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
@@ -199,10 +227,10 @@ def _from_deep(image: Image.Image) -> Image.Image:
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     plain = image.convert("RGB") if alpha is not None else image
+    if plain.mode == "RGB" and _is_srgb(profile):
+        return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if (ImageCms.getProfileDescription(source) or "").startswith("sRGB") and plain.mode == "RGB":
-            return image
         converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return image  # a profile that cannot be read, or is for another kind of pixels, is no reason to lose the image

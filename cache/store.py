@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +338,13 @@ class FeatureStore:
             self.disk.write_index()
             self.refresh()
         return None
+
+    def agreed(self, name: str, find: Callable[[], int]) -> int:
+        """A number that all who write to this store go by: as whoever came first found it."""
+        file = self.path / "agreed" / f"{name}.json"
+        if not file.exists():
+            objects.put_once(file, [json.dumps(find()).encode()])
+        return int(json.loads(file.read_bytes()))
 
     def _check(self, task: BlockTask, rows: Sequence[Row], grid: Grid) -> None:
         """An encoder that gives more than it declares would burst its shard, or its neighbour's."""

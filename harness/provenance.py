@@ -19,6 +19,7 @@ PACKAGES = (
     "scipy",
     "zarr",
     "pillow",
+    "simplejpeg",
     "pandas",
 )
 

@@ -156,6 +156,14 @@ def ask(
     return encode(pixels, valid, taps, facts) if encoder.spec.reads_facts else encode(pixels, valid, taps)
 
 
+def made_up(encoder: Encoder, width: int, height: int, taps: Sequence[str], count: int = 1) -> dict[str, torch.Tensor]:
+    """All asked taps of black images of this size: what a pass costs, without a file."""
+    import torch
+
+    pixels = torch.zeros(count, 3, height, width, dtype=torch.uint8)
+    return ask(encoder, pixels, (height, width), taps, [Facts(1, width, height, 0, "")] * count)
+
+
 class Family(Protocol):
     """What the table of encoders names: facts now, the network when asked for."""
 

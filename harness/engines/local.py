@@ -5,13 +5,14 @@ format and no plan.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cache.encode import Block, Encoded, Item, Meter, encode_blocks
-from harness import console
+from harness.engines.speed import Work
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -20,90 +21,109 @@ if TYPE_CHECKING:
     from cache.features import FeatureName
     from cache.store import FeatureStore
     from cache.views import View
-    from harness.console import Progress
 
 ROUNDS = 3
+Advance = Callable[[int], object]
 
 
-def run(
-    store: FeatureStore,
-    features: Sequence[FeatureName],
-    ids: Sequence[str],
-    root: Path,
-    sources: Mapping[str, str],
-    encoder: Encoder,
-    view: View,
-    batch_size: int | None,
-    bar: Progress,
-) -> int:
-    """Encodes what is pending of these ids and commits block by block; returns how many images were encoded.
+class Job(NamedTuple):
+    """What is to be encoded, and how.
+
+    Attributes:
+        ids: images that are planned in the store.
+        root: the folder that their paths are relative to.
+        batch_size: images a forward pass; None: the encoder's own.
+        sources: where each image is from, for encoders that read facts.
+    """
+
+    store: FeatureStore
+    features: Sequence[FeatureName]
+    ids: Sequence[str]
+    root: Path
+    view: View
+    batch_size: int | None
+    sources: Mapping[str, str]
+
+    def pending(self) -> list[BlockTask]:
+        """Blocks that are not committed yet."""
+        return self.store.pending(self.features, self.ids)
+
+    def finished(self) -> None:
+        """To be called at the end.
+
+        Raises:
+            HarnessError: blocks stay pending: another writer works on the same store with other settings.
+        """
+        if self.pending():
+            raise HarnessError(
+                f"{self.store.path}: blocks are still pending after {ROUNDS} rounds. Does another process write to "
+                "this store with another --batch-size? What is committed is kept: run the same command again when it "
+                "is done."
+            )
+
+
+def run(job: Job, encoder: Encoder, advance: Advance) -> Work:
+    """Encodes what is pending and commits block by block.
 
     A kill loses at most the block in flight and the one being written. A block whose bytes another writer left behind
     in another form is planned anew by the store and met again in the next round.
 
     Args:
-        sources: where each image is from, for encoders that read facts.
+        advance: called after each image with how many have failed.
 
     Raises:
-        HarnessError: blocks stay pending: another writer works on the same store with other settings.
+        HarnessError: blocks stay pending.
     """
-    meter, start, encoded = Meter(), time.perf_counter(), 0
+    meter, start, images = Meter(), time.perf_counter(), 0
     for _ in range(ROUNDS):
-        tasks = store.pending(features, ids)
+        tasks = job.pending()
         if not tasks:
             break
-        encoded += _encode(store, tasks, root, sources, encoder, view, batch_size, bar, meter)
-    seconds = time.perf_counter() - start
-    if encoded:
-        console.say(
-            f"{encoded} images, {encoded / seconds:.3g} images/s on {encoder.device}; the encoder waited "
-            f"{max(0.0, 1 - meter.busy / seconds):.1%} of the time"
-        )
-    if store.pending(features, ids):
-        raise HarnessError(
-            f"{store.path}: blocks are still pending after {ROUNDS} rounds. Does another process write to this "
-            "store with another "
-            "--batch-size? What is committed is kept: run the same command again when it is done."
-        )
-    return encoded
+        images += encode(job, tasks, encoder, advance, meter)
+    job.finished()
+    return Work(images, time.perf_counter() - start, meter.busy)
 
 
-def _encode(
-    store: FeatureStore,
-    tasks: Sequence[BlockTask],
-    root: Path,
-    sources: Mapping[str, str],
+def encode(
+    job: Job,
+    tasks: Iterable[BlockTask],
     encoder: Encoder,
-    view: View,
-    batch_size: int | None,
-    bar: Progress,
+    advance: Advance,
     meter: Meter,
+    threads: int | None = None,
 ) -> int:
-    """One round: all tasks, the writing of each behind the encoding of the next; two blocks are in memory at most."""
-    blocks = [
+    """Encodes and writes these tasks, the writing of each behind the encoding of the next; two blocks are in memory at
+    most. Returns how many images were encoded.
+
+    Args:
+        tasks: may come one by one; each is asked for shortly before the one before is done.
+        threads: that decode; None: one a core.
+    """
+    tasks, coming = tee(tasks)
+    blocks = (
         Block(
-            [Item(i.id, root / i.path, i.sha256, i.width, i.height, sources.get(i.id, "")) for i in task.items],
+            [Item(i.id, job.root / i.path, i.sha256, i.width, i.height, job.sources.get(i.id, "")) for i in task.items],
             task.features,
         )
-        for task in tasks
-    ]
-    grid = encoder.spec.grid_of(view)
+        for task in coming
+    )
+    grid = encoder.spec.grid_of(job.view)
     encoded = failed = 0
     rows: list[Encoded] = []
-    left = iter(tasks)
-    task = next(left)
+    task: BlockTask | None = None
     writing: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:  # left by an error, it ends its block first
-        for row in encode_blocks(blocks, encoder, view, batch_size=batch_size, meter=meter):
+        for row in encode_blocks(blocks, encoder, job.view, job.batch_size, threads, meter):
+            task = task or next(tasks)
             rows.append(row)
             failed += row.status != "ok"
-            bar.advance(note=f"{failed} failed" if failed else "")
+            advance(failed)
             if len(rows) < len(task.items):
                 continue
             if writing is not None:
                 writing.result()
-            writing = writer.submit(store.write, task, rows, grid)
-            encoded, rows, task = encoded + len(rows), [], next(left, task)
+            writing = writer.submit(job.store.write, task, rows, grid)
+            encoded, rows, task = encoded + len(rows), [], None
         if writing is not None:
             writing.result()
     return encoded

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cache.store import FeatureStore
     from cache.views import View
     from harness.datasets.dataset import Dataset
+    from harness.engines.speed import Speed
 
 
 class Precomputed(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class Precomputed(msgspec.Struct, frozen=True):
     features: list[str]
     bytes: int
     seconds: float
+    speed: Speed | None
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text
@@ -50,6 +52,8 @@ class Precomputed(msgspec.Struct, frozen=True):
             f"  {self.images} images in the store ({self.encoded} encoded now in {duration(self.seconds)}, "
             f"{self.already} were there), {size(self.bytes)}",
         ]
+        if self.speed is not None:
+            lines.append(f"  {self.speed}")
         if self.failed:
             why = ", ".join(f"{n} {reason}" for reason, n in sorted(self.failures.items()))
             lines.append(f"  {self.failed} images failed: {why} (`harness stores info` lists them)")
@@ -75,13 +79,23 @@ def precompute(
         ),
     ] = None,
     view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
+    resize: Annotated[
+        Literal["pillow", "torch"],
+        typer.Option(
+            help="Who resizes: pillow (SAM's own pixels), or torch (several times as fast, within one grey level); "
+            "another one is another store."
+        ),
+    ] = "pillow",
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"],
         typer.Option(help="Numbers that the encoder computes in; another one is another store."),
     ] = "fp32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, mps or auto; several with commas, cuda:0,cuda:1: a process each.")
+    ] = "auto",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images a forward pass (default: the encoder's own).")
+        int | None,
+        typer.Option(min=1, help="Images a forward pass (default: the encoder's own; on a GPU, what is fastest)."),
     ] = None,
     store: Annotated[Path | None, typer.Option(help="The stores' folder (default: ./stores).")] = None,
     limit: Annotated[
@@ -107,7 +121,6 @@ def precompute(
         NotFoundError: dataset root or weights are not where they were looked for.
         CacheError: damaged weights, another identity at that place.
     """
-    import time
     from collections import Counter
 
     from cache.images import probe
@@ -116,12 +129,14 @@ def precompute(
     from harness.config import current
     from harness.datasets import saved
     from harness.datasets.dataset import open_dataset
-    from harness.engines import local
+    from harness.engines import batch, local, processes, speed
+    from harness.recipe import recipe
 
     config, _ = current()
     folder = locate.needed_root(dataset, root, config)
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
-    resolved, chosen_view = resolve_encoder(encoder, weights, view, device, precision)
+    devices = [pick_device(one.strip()) for one in device.split(",")]
+    resolved, chosen_view = resolve_encoder(encoder, weights, view, devices[0], precision, resize)
     wanted = wanted_features(resolved, features)
     stores = store or config.path("stores", "stores")
     opened = FeatureStore.create(
@@ -141,7 +156,7 @@ def precompute(
         )
     chosen = chosen_rows(data, limit)
     already = len(set(opened.ids()) & set(chosen))
-    encoded, seconds = 0, 0.0
+    work, reached = speed.Work(0, 0.0, 0.0), None
     if not (there and if_exists == "skip"):
         with console.progress(f"look at {data.name}", len(chosen), "file") as bar:
             earlier = saved.earlier(stores / data.name)
@@ -151,14 +166,24 @@ def precompute(
         saved.save(data, stores / data.name)
         opened.plan(data.plan_items(chosen), heavy=resolved.spec.heavy, anew=if_exists == "recompute")
         tasks = opened.pending(wanted, chosen)
-        for line in announce(opened, resolved, chosen_view, wanted, tasks, len(chosen)):
+        for line in announce(opened, resolved, chosen_view, wanted, tasks, len(chosen), devices):
             console.say(line)
-        start = time.monotonic()
-        total = sum(len(task.items) for task in tasks)
-        with console.progress(f"encode {data.name}", total, "image") as bar:
-            sources = dict(zip(data.manifest["id"], data.manifest["scene"], strict=True))
-            encoded = local.run(opened, wanted, chosen, folder, sources, resolved, chosen_view, batch_size, bar)
-        seconds = time.monotonic() - start
+        together = batch_size or batch.batch_size(opened, resolved, chosen_view, tasks)
+        reads = resolved.spec.reads_facts
+        sources = dict(zip(data.manifest["id"], data.manifest["scene"], strict=True)) if reads else {}
+        job = local.Job(opened, wanted, chosen, folder, chosen_view, together, sources)
+        items = [item for task in tasks for item in task.items]
+        with console.progress(f"encode {data.name}", len(items), "image") as bar:
+
+            def advance(failed: int) -> None:
+                bar.advance(note=f"{failed} failed" if failed else "")
+
+            if len(devices) == 1:
+                work = local.run(job, resolved, advance)
+            else:
+                work = processes.run(job, recipe(encoder, weights, precision), devices, advance)
+        if items:
+            reached = speed.speed(work, resolved, chosen_view, items, devices)
     status = opened.status()
     failures = dict(Counter(reason for _, reason in opened.failures()))
     found = stamps.of_data(
@@ -171,7 +196,7 @@ def precompute(
         store=str(opened.path),
         key=opened.key8,
         images=status.ok,
-        encoded=encoded,
+        encoded=work.images,
         already=already,
         failed=sum(failures.values()),
         failures=failures,
@@ -179,34 +204,31 @@ def precompute(
         stamps=stamps.ordered([*found, *resolved.stamps]),
         features=[str(f) for f in opened.features()],
         bytes=status.bytes,
-        seconds=seconds,
+        seconds=work.seconds,
+        speed=reached,
     )
 
 
 def resolve_encoder(
-    name: str, weights: Path | None, view: str | None, device: str, precision: str = "fp32"
+    name: str,
+    weights: Path | None,
+    view: str | None,
+    device: str,
+    precision: str = "fp32",
+    resize: str = "pillow",
 ) -> tuple[Encoder, View]:
     """The loaded encoder and its view.
 
     Raises:
-        UsageError: unknown encoder, view or device.
+        UsageError: unknown encoder, view, resize or device.
         NotFoundError: its weights are not where they were looked for.
         WeightsError: the weights are damaged or of another shape.
     """
     from cache.views import parse_view
-    from harness import locate
-    from harness.config import current
-    from harness.errors import UsageError
-    from harness.registry import encoders
+    from harness.recipe import recipe
 
-    family = encoders().get(name)
-    known = family.spec.precisions
-    if precision not in known:
-        raise UsageError(f"{name} computes in {', '.join(known)}; found --precision {precision}.")
-    chosen = {"precision": precision} if len(known) > 1 else {}
-    file = locate.weights_file(family.spec, weights, current()[0])
-    loaded = family.load(file, pick_device(device), **chosen)
-    return loaded, parse_view(view or loaded.spec.view)
+    loaded = recipe(name, weights, precision).load(pick_device(device))
+    return loaded, parse_view(view or loaded.spec.view, resize)
 
 
 def pick_device(device: str) -> str:
@@ -266,15 +288,16 @@ def announce(
     wanted: list[FeatureName],
     tasks: list[BlockTask],
     images: int,
+    devices: list[str],
 ) -> list[str]:
     """The lines before the work: key, images, predicted bytes and time."""
     from harness.console import duration, size
 
     total = sum(len(task.items) for task in tasks)
-    lines = [f"{store.dataset} · {store.name} (key {store.key8}) on {encoder.device}"]
+    lines = [f"{store.dataset} · {store.name} (key {store.key8}) on {', '.join(devices)}"]
     if not total:
         return [*lines, f"{images} images, all encoded; nothing to do"]
-    seconds = predicted_seconds(encoder, view, tasks)
+    seconds = predicted_seconds(encoder, view, tasks) / len(set(devices))
     volume = sum(store.predicted_bytes(task, encoder.spec.grid_of(view)) for task in tasks)
     lines.append(
         f"{total} of {images} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
@@ -288,28 +311,19 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
     GFLOP and this device's measured matrix product (an encoder reaches about half of that)."""
     import time
 
-    import torch
-
-    from cache.encoders.base import Facts, ask
+    from cache.encoders.base import made_up
+    from harness.engines.speed import peak_gflops
 
     items = [item for task in tasks for item in task.items]
     if encoder.spec.heavy:
-        a = torch.ones(1024, 1024, device=encoder.device)
-        (a @ a).sum().item()
-        start = time.perf_counter()
-        for _ in range(4):
-            a = (a @ a) * 1e-4
-        a.sum().item()
-        rate = 4 * 2 * 1024**3 / max(time.perf_counter() - start, 1e-9)
-        return len(items) * encoder.spec.gflop * 1e9 / (0.5 * rate)
+        rate = peak_gflops(encoder.device, encoder.identity.precision)
+        return len(items) * encoder.spec.gflop / (0.5 * rate)
     middle = sorted(items, key=lambda item: item.width * item.height)[len(items) // 2]
     width, height = view.size(middle.width, middle.height)
-    pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     taps = [tap.name for tap in encoder.spec.taps]
-    facts = [Facts(max(middle.size, 1), width, height, 0, "")]  # sizes of a file that cannot be read are 0
-    ask(encoder, pixels, (height, width), taps, facts)
+    made_up(encoder, width, height, taps)
     start = time.perf_counter()
-    ask(encoder, pixels, (height, width), taps, facts)
+    made_up(encoder, width, height, taps)
     return (time.perf_counter() - start) * len(items)
 
 

@@ -54,6 +54,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     run: Annotated[Path, typer.Option(help="The run whose encoder and head are used: a folder or an id.")],
     weights: Annotated[Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")] = None,
+    resize: Annotated[str, typer.Option(help="As at precompute: pillow, torch.")] = "pillow",
     precision: Annotated[str, typer.Option(help="As at precompute: fp32, bf16, fp16.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
 ) -> Predictions:
@@ -90,13 +91,13 @@ def predict(
     files = _files(images)
     if not files:
         raise NotFoundError(f"Expected image files, found none in {', '.join(str(i) for i in images)}.")
-    encoder, view = resolve_encoder(card.encoder, weights, card.view, device, precision)
+    encoder, view = resolve_encoder(card.encoder, weights, card.view, device, precision, resize)
     key = key8(identity_of(encoder, view))
     if key != card.store_key:
         raise ProtocolError(
             f"{card.id} was trained on features with key {card.store_key} ({card.store}); this encoder, with these "
             f"weights, gives {key}. "
-            "Use the same weights file and version: --weights FILE."
+            "Use the same weights file and version (--weights FILE), --resize and --precision."
         )
     head = load_head(folder / "head")
     names = [parse_feature(name) for name in head.features]

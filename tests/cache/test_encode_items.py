@@ -281,3 +281,18 @@ def test_blocks_share_no_pass_and_the_encoders_time_is_measured(images: list[Ite
     assert [len(row.features) for row in rows] == [2, 2, 1, 1, 1]
     assert [call[0] for call in encoder.calls] == [2, 3]
     assert 0 < meter.busy < 60
+
+
+def test_a_block_is_asked_for_shortly_before_it_is_needed(images: list[Item], fakes: ModuleType) -> None:
+    """Several processes share blocks as they get free: one that takes them all at once leaves none to the others."""
+    asked: list[int] = []
+
+    def blocks() -> Any:
+        for number in range(10):
+            asked.append(number)
+            yield Block([images[0]] * 8, fakes.features("fine:moments"))
+
+    rows = encode_blocks(blocks(), fakes.FakeEncoder(), parse_view("native"), batch_size=2, threads=1)
+    for i, _ in enumerate(rows):
+        assert len(asked) <= i // 8 + 2
+    assert asked == list(range(10))

@@ -60,6 +60,29 @@ def test_half_is_antialiased() -> None:
     assert abs(half[:, 4:-4].mean() - 127.5) < 2
 
 
+@given(st.integers(1, 130), st.integers(1, 130), st.integers(10, 300), st.integers(0, 9), st.booleans())
+@settings(max_examples=120)
+def test_torch_draws_within_one_grey_level_of_pillow(width: int, height: int, long: int, seed: int, hard: bool) -> None:
+    """Noise, and noise of black and white alone, where any difference in weights shows most."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    if hard:
+        pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)
+    pixels.flags.writeable = False  # as Pillow's are
+    exact, fast = (parse_view(f"long{long}", who).apply(pixels) for who in ("pillow", "torch"))
+    assert (exact.shape, exact.dtype, fast.flags["C_CONTIGUOUS"]) == (fast.shape, fast.dtype, True)
+    assert np.abs(exact.astype(int) - fast).max() <= 1
+
+
+def test_who_resizes_is_part_of_the_identity_only_where_it_does() -> None:
+    assert [parse_view("half", who).identity().resize for who in ("pillow", "torch")] == [
+        "pillow-bilinear",
+        "torch-bilinear",
+    ]
+    assert parse_view("native", "torch").identity() == parse_view("native").identity()
+    with pytest.raises(UsageError, match=r"Unknown --resize 'opencv'. There are: pillow, torch"):
+        parse_view("half", "opencv")
+
+
 def test_an_image_that_could_not_be_looked_at_has_a_size() -> None:
     """Planned as 0x0; time and bytes are predicted from planned sizes."""
     for name in ("native", "half", "long1024"):
@@ -76,6 +99,7 @@ def test_an_unknown_view_says_which_there_are(name: str) -> None:
 
 def test_views_that_draw_differently_have_different_identities() -> None:
     views = [parse_view(n) for n in ("native", "half", "long512", "long1024")] + [View("native", scale=0.25)]
+    views += [parse_view(n, "torch") for n in ("half", "long512")]
     assert len({v.identity() for v in views}) == len(views)
     assert parse_view("native").identity().resize == "none"
     assert "pillow" in parse_view("long1024").identity().resize

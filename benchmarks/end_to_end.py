@@ -1,0 +1,131 @@
+"""From image files to features on the disk against the plain loop, and a second experiment against encoding again.
+
+    OMP_NUM_THREADS=2 python benchmarks/end_to_end.py [--images 4] [--rounds 3] [--depth 12]
+
+The plain loop is what a researcher writes: Pillow, segment-anything's transform, its image encoder (ViT-B, seeded
+random weights, float32), `np.save` of the float16 map. Ours is `precompute`'s engine: decoding ahead, our own forward,
+blocks of a store written behind; the same map and moments of all taps. They take turns; wall time. Maps are compared.
+
+The second experiment opens the store anew, then reads what it needs with checksums compared: all maps, or a table of
+moments. It is compared with what the first run took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import encode_cpu
+import material
+import numpy as np
+import record
+import torch
+from PIL import Image
+from segment_anything.utils.transforms import ResizeLongestSide
+
+from cache.encoders import sam
+from cache.store import FeatureStore
+from harness.engines import local
+
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+MAP, TABLE = "neck:map", "neck:moments"
+
+
+def plain(files: list[Path], module: torch.nn.Module, folder: Path) -> float:
+    """The plain loop; returns its seconds."""
+    folder.mkdir()
+    transform, start = ResizeLongestSide(sam.SHAPES["sam-vit-b"].frame), time.perf_counter()
+    with torch.no_grad():
+        for file in files:
+            pixels = transform.apply_image(np.array(Image.open(file).convert("RGB")))
+            x = (torch.from_numpy(pixels).permute(2, 0, 1) - MEAN) / STD
+            x = torch.nn.functional.pad(
+                x, (0, transform.target_length - x.shape[2], 0, transform.target_length - x.shape[1])
+            )
+            np.save(folder / f"{file.stem}.npy", module(x[None])[0].half().numpy())
+    return time.perf_counter() - start
+
+
+def read(store: Path, name: str) -> tuple[float, dict[str, np.ndarray]]:
+    """Opens a store and reads a feature of every image; seconds, and id -> numbers."""
+    start = time.perf_counter()
+    rows = FeatureStore.open(store).select([name])
+    rows.check = "always"
+    one = rows.map if name == MAP else rows.summary
+    found = {image: np.array(one(name, i)) for i, image in enumerate(rows.ids)}
+    return time.perf_counter() - start, found
+
+
+def main() -> None:
+    """Measures, prints, keeps."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--depth", type=int, default=12)
+    settings = parser.parse_args()
+    shape = sam.SHAPES["sam-vit-b"]
+    kept = tuple(i for i in shape.global_blocks if i < settings.depth)
+    sam.SHAPES["sam-vit-b"] = shape = shape._replace(depth=settings.depth, global_blocks=kept)
+    theirs = encode_cpu.reference(shape)
+    plains: list[float] = []
+    ours: list[float] = []
+    maps: list[float] = []
+    tables: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = material.photographs(folder / "images", settings.images, 1600, 1200)
+        torch.save({f"image_encoder.{n}": v for n, v in theirs.state_dict().items()}, folder / "seeded.pth")
+        encoder = sam.SAM_VIT_B.load(folder / "seeded.pth", "cpu")
+        for i in range(settings.rounds):
+            plains.append(plain(files, theirs, folder / f"plain{i}"))
+            job = material.job(folder / f"stores{i}", files, encoder, [MAP, "*:moments"])
+            ours.append(local.run(job, encoder, lambda _: None).seconds)
+            seconds, found = read(job.store.path, MAP)
+            maps.append(seconds)
+            tables.append(read(job.store.path, TABLE)[0])
+            print(f"plain {plains[-1]:.1f} s, ours {ours[-1]:.1f} s, maps {maps[-1] * 1e3:.1f} ms", flush=True)
+        error = max(far(found[f.name], np.load(folder / "plain0" / f"{f.stem}.npy")) for f in files)
+
+    def result(name: str, ratio: float, goal: float, **more: Any) -> dict[str, Any]:
+        return {"benchmark": name, "ratio": round(ratio, 3), "goal": f">= {goal:g}", "met": ratio >= goal, **more}
+
+    first = statistics.median(ours)
+    results = [
+        result(
+            "images to a store, SAM ViT-B float32, against Pillow + segment-anything + np.save",
+            statistics.median(a / b for a, b in zip(plains, ours, strict=True)),
+            2,  # as the encoder alone
+            images=len(files),
+            plain_s=round(statistics.median(plains), 2),
+            ours_s=round(first, 2),
+            most_relative_error=error,
+        ),
+        result(
+            "second experiment, all maps from the store, against encoding again",
+            first / statistics.median(maps),
+            1000,
+            milliseconds=round(statistics.median(maps) * 1e3, 2),
+        ),
+        result(
+            "second experiment, moments from the store, against encoding again",
+            first / statistics.median(tables),
+            1000,
+            milliseconds=round(statistics.median(tables) * 1e3, 2),
+        ),
+    ]
+    record.keep(__file__, results, ["torch", "segment-anything", "pillow", "zarr"], threads=torch.get_num_threads())
+
+
+def far(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference of a map (h, w, C), cropped to its valid grid, from the padded one (C, H, W), by its largest
+    value."""
+    whole = theirs.transpose(1, 2, 0)[: ours.shape[0], : ours.shape[1]].astype(np.float32)
+    return float(np.abs(ours.astype(np.float32) - whole).max() / np.abs(whole).max())
+
+
+if __name__ == "__main__":
+    main()

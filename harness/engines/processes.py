@@ -1,0 +1,221 @@
+"""Encoding on several devices of this machine, a process each. Hands out blocks; what a worker does with one is
+`harness.engines.local`'s.
+
+Blocks go to whoever is free. A worker that dies takes at most its last blocks with it: they are pending again, and go
+to the others. Workers do not outlive the process that started them: Linux kills them with it,
+elsewhere they find their pipe broken at the next image.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness import console
+from harness.engines.local import ROUNDS, Advance, Job, encode
+from harness.engines.speed import Work
+from harness.errors import HarnessError, user_errors
+
+if TYPE_CHECKING:
+    from cache.blocks import BlockTask
+    from cache.views import View
+    from harness.recipe import Recipe
+
+SECONDS_TO_END = 60  # for a block that is being written
+_KILLED_WITH_PARENT = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+
+
+class Order(NamedTuple):
+    """What a worker is told at first; then it is sent tasks, and None at the end."""
+
+    store: Path
+    root: Path
+    view: View
+    batch_size: int | None
+    sources: Mapping[str, str]
+    recipe: Recipe
+    device: str
+    share: int
+    parent: int
+
+
+class Free(NamedTuple):
+    """A worker asks for a task."""
+
+
+class Row(NamedTuple):
+    """An image is encoded: failures and busy seconds of this worker until now."""
+
+    failed: int
+    busy: float
+
+
+class Broken(NamedTuple):
+    """A worker cannot go on."""
+
+    why: str
+
+
+class Worker:
+    """The parent's side of one process."""
+
+    def __init__(self, order: Order) -> None:
+        self.device = order.device
+        self.pipe, theirs = Pipe()
+        handle = theirs.fileno()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"from harness.engines import processes; processes.work({handle})"],
+            pass_fds=[handle],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            process_group=0,  # Ctrl-C is the parent's: it lets workers end the block that they write
+        )
+        theirs.close()
+        self.pipe.send(order)
+        self.taken: list[BlockTask] = []
+        self.failed, self.busy, self.why = 0, 0.0, ""
+
+    def give(self, task: BlockTask | None) -> None:
+        """The next task, or the word that there is none."""
+        self.pipe.send(task)
+        if task is not None:
+            self.taken.append(task)
+
+    def end(self) -> None:
+        """Waits for the end; past its time, makes it one."""
+        try:
+            self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def run(job: Job, recipe: Recipe, devices: Sequence[str], advance: Advance) -> Work:
+    """As `local.run`, with one worker a device; a device may be named twice.
+
+    Raises:
+        HarnessError: no worker is left, with what ended each; or blocks stay pending.
+    """
+    start, busy, left = time.perf_counter(), 0.0, list(devices)
+    first = job.pending()
+    lost: list[str] = []
+    tasks = first
+    for _ in range(ROUNDS + len(devices)):
+        if not tasks or not left:
+            break
+        workers = _round(job, tasks, recipe, left, advance)
+        busy += sum(worker.busy for worker in workers)
+        lost += [f"{worker.device}: {worker.why}" for worker in workers if worker.why]
+        left = [*left[len(workers) :], *(worker.device for worker in workers if not worker.why)]
+        job.store.refresh()
+        tasks = job.pending()
+    if tasks and not left:
+        raise HarnessError(
+            f"No worker is left ({'; '.join(lost)}). What was committed is kept: run the same command again."
+        )
+    job.finished()
+    images = sum(len(task.items) for task in first)
+    return Work(images, time.perf_counter() - start, busy / len(devices))
+
+
+def _round(
+    job: Job, tasks: Sequence[BlockTask], recipe: Recipe, devices: Sequence[str], advance: Advance
+) -> list[Worker]:
+    """All tasks once; returns the workers, each with why it ended before its time, or ""."""
+    waiting = list(tasks)[::-1]
+    workers: list[Worker] = []
+    try:
+        for device in devices[: len(tasks)]:
+            images = (job.store.path, job.root, job.view, job.batch_size, job.sources)
+            workers.append(Worker(Order(*images, recipe, device, len(devices), os.getpid())))
+        talking = {worker.pipe: worker for worker in workers}
+        while talking:
+            for pipe in wait(list(talking)):
+                assert isinstance(pipe, Connection)
+                worker = talking[pipe]
+                try:
+                    message = pipe.recv()
+                    if isinstance(message, Free):
+                        worker.give(waiting.pop() if waiting else None)
+                except (EOFError, OSError):
+                    del talking[pipe]
+                    if _lost(worker):
+                        job.store.refresh()
+                        waiting += [task for task in job.pending() if task in worker.taken]
+                    continue
+                if isinstance(message, Row):
+                    worker.failed, worker.busy = message
+                    advance(sum(w.failed for w in workers))
+                elif isinstance(message, Broken):
+                    worker.why = message.why
+    finally:
+        for worker in workers:
+            worker.pipe.close()  # those who still work find it broken
+        for worker in workers:
+            worker.end()
+    return workers
+
+
+def _lost(worker: Worker) -> bool:
+    """Whether a worker that ended did so before its time; says so."""
+    code = worker.process.wait(SECONDS_TO_END)
+    if code and not worker.why:
+        worker.why = f"its process ended by {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+    if worker.why:
+        console.say(f"The worker on {worker.device} is lost ({worker.why}); the others take its blocks.")
+    return bool(worker.why)
+
+
+# --- the worker's side ----------------------------------------------------------------------------------------------
+
+
+def work(handle: int) -> None:
+    """The whole life of a worker: its order, then tasks until there are none."""
+    pipe = Connection(handle)
+    try:
+        order: Order = pipe.recv()
+        _die_with(order.parent)
+        _encode(pipe, order)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        sys.exit(1)  # the parent has gone
+    except Exception as error:  # whatever it is, the parent names it
+        pipe.send(Broken(str(error) if isinstance(error, user_errors()) else f"{type(error).__name__}: {error}"))
+        sys.exit(1)
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_KILLED_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before
+        sys.exit(1)
+
+
+def _encode(pipe: Connection, order: Order) -> None:
+    import torch
+
+    from cache.encode import Meter
+    from cache.store import FeatureStore
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // order.share))
+    threads = max(1, (os.cpu_count() or 1) // order.share)
+    store = FeatureStore.open(order.store)
+    encoder = order.recipe.load(order.device)
+    meter = Meter()
+
+    def tasks() -> Iterator[BlockTask]:
+        while True:
+            pipe.send(Free())
+            task = pipe.recv()
+            if task is None:
+                return
+            yield task
+
+    job = Job(store, (), (), order.root, order.view, order.batch_size, order.sources)
+    encode(job, tasks(), encoder, lambda failed: pipe.send(Row(failed, meter.busy)), meter, threads)

@@ -1,0 +1,51 @@
+"""An encoder that is named and checked, and loaded where it is to work: here, or in another process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from cache.encoders.base import Encoder
+
+
+class Recipe(NamedTuple):
+    """What a loader is asked for.
+
+    Attributes:
+        weights: None where they come with the encoder.
+        settings: further arguments of its loader.
+    """
+
+    encoder: str
+    weights: Path | None
+    settings: dict[str, str]
+
+    def load(self, device: str) -> Encoder:
+        """The encoder on a device.
+
+        Raises:
+            WeightsError: the weights are damaged or of another shape.
+        """
+        from harness.registry import encoders
+
+        return encoders().get(self.encoder).load(self.weights, device, **self.settings)
+
+
+def recipe(name: str, weights: Path | None, precision: str) -> Recipe:
+    """A recipe whose names are known and whose weights are there.
+
+    Raises:
+        UsageError: unknown encoder, or one that does not compute in this precision.
+        NotFoundError: its weights are not where they were looked for.
+    """
+    from harness import locate
+    from harness.config import current
+    from harness.errors import UsageError
+    from harness.registry import encoders
+
+    spec = encoders().get(name).spec
+    if precision not in spec.precisions:
+        raise UsageError(f"{name} computes in {', '.join(spec.precisions)}; found --precision {precision}.")
+    settings = {"precision": precision} if len(spec.precisions) > 1 else {}
+    return Recipe(name, locate.weights_file(spec, weights, current()[0]), settings)
