@@ -50,6 +50,7 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
         seconds: fit (one split's share), predict.
         valid_srcc: the best on validation rows, which chose; None without them.
         config: the resolved call that made it.
+        notes: what is known to be shared by the encoder's training data and the dataset, in words.
     """
 
     version: int = VERSION
@@ -79,6 +80,7 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     valid_srcc: float | None
     provenance: Provenance
     config: dict[str, Any]
+    notes: list[str] = []
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +94,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         lookalikes: of a "cleaned" evaluation, what was left out of it: (test id, id of the picture that was trained or
             chosen on and looks like it, bits in which their perceptual hashes differ).
         scale: name, kind, low, high, higher_is_better of the published labels, and how they became quality.
+        notes: what the tested dataset is known to share with the one trained on, or with the encoder's training data.
     """
 
     version: int = VERSION
@@ -106,6 +109,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     provenance: Provenance
     lookalikes: list[tuple[str, str, int]] = []
+    notes: list[str] = []
 
 
 def save(card: RunCard | Evaluation, path: Path) -> None:

@@ -32,13 +32,16 @@ class Evaluated(msgspec.Struct, frozen=True):
     asked: int
     failures: dict[str, int]
     stamps: list[str]
+    notes: list[str]
 
 
 class Evaluations(list[Evaluated]):
     """Evaluations that draw themselves; `report` takes them like runs."""
 
     def __rich__(self) -> RenderableType:
+        from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, header_style="bold")
         for heading in ("run", "on", "SRCC", "PLCC raw", "n", "asked", "stamps"):
@@ -46,7 +49,7 @@ class Evaluations(list[Evaluated]):
         for r in self:
             numbers = ("-" if v is None else f"{v:.3f}" for v in (r.srcc, r.plcc))
             table.add_row(r.run, f"{r.dataset} ({r.rows})", *numbers, str(r.n), str(r.asked), " ".join(r.stamps))
-        return table
+        return Group(table, *(Text(f"  {note}") for note in dict.fromkeys(note for r in self for note in r.notes)))
 
 
 @verb
@@ -114,7 +117,8 @@ def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path 
     quality_map = msgspec.convert(run.quality_map, QualityMap) if own else data.quality_map(data.labelled["id"])
     joined = Joined(data, opened, features, quality_map)
     origin = runs.provenance_of(command)
-    card, predictions = evaluation.evaluate(run.id, head, joined, ids, rows, run.stamps, origin)
+    trained = locate.page_of(run.dataset, opened.path.parents[1])
+    card, predictions = evaluation.evaluate(run.id, head, joined, ids, rows, run.stamps, origin, trained)
     evaluation.write(folder / "evaluations", card, predictions)
     learnt = None if own else saved.earlier(opened.path.parents[1] / run.dataset)
     if learnt is not None:
@@ -133,6 +137,7 @@ def _one(folder: Path, name: str, stores: Path, root: Path | None, labels: Path 
         asked=card.counts["asked"],
         failures=card.failures,
         stamps=card.stamps,
+        notes=card.notes,
     )
 
 
