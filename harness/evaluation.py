@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from harness import console, examples, stamps
+from harness.datasets import sharing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
     from harness.datasets.scale import QualityMap
+    from harness.datasets.spec import DatasetSpec
     from harness.examples import Joined
     from harness.splits.lookalikes import Twin
     from heads.base import Examples, Head
@@ -37,12 +39,14 @@ def evaluate(
     rows: str,
     run_stamps: list[str],
     provenance: Provenance,
+    trained: Sequence[DatasetSpec] = (),
 ) -> tuple[Evaluation, pd.DataFrame]:
     """Predicts the rows that have features and says of every other asked row why it has no prediction.
 
     Args:
         ids: the asked rows; each is one row of the prediction file.
         rows: what these rows are, in words: "official test", "all".
+        trained: pages of the datasets that the run was trained on, as far as they are known.
     """
     from reports.card import Evaluation
     from reports.scores import SCORER
@@ -69,8 +73,16 @@ def evaluate(
         scale={**msgspec.to_builtins(scale), "quality": joined.quality_map.source},
         seconds=time.monotonic() - start,
         provenance=provenance,
+        notes=known_to_be_shared(joined.data.spec, joined.store, trained),
     )
     return card, frame
+
+
+def known_to_be_shared(tested: DatasetSpec, store: FeatureStore, trained: Sequence[DatasetSpec] = ()) -> list[str]:
+    """What a test set shares with the datasets trained on and with the encoder's training data, as far as declared."""
+    corpora = store.provenance.get("trained_on", [sharing.UNKNOWN])
+    notes = sharing.seen(store.name.partition("@")[0], corpora, tested)
+    return [note for page in trained for note in sharing.between(page, tested)] + notes
 
 
 def cleaned(card: Evaluation, frame: pd.DataFrame, twins: Sequence[Twin]) -> list[tuple[Evaluation, pd.DataFrame]]:

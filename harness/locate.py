@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cache.encoders.base import EncoderSpec
     from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
+    from harness.datasets.spec import DatasetSpec
 
 
 def dataset_root(name: str, typed: Path | None, config: Config) -> Path | None:
@@ -112,6 +113,17 @@ def labelled_once(
         return labelled(name, root, labels(name), config, stores)
 
     return opened
+
+
+def page_of(name: str, stores: Path) -> DatasetSpec | None:
+    """What is declared of a dataset: by the registry, else as `precompute` kept it; None where neither knows it."""
+    from harness.datasets import saved
+    from harness.registry import datasets
+
+    registry = datasets()
+    if name in registry.names():
+        return registry.get(name)
+    return saved.load(stores / name).spec if (stores / name / saved.MANIFEST).is_file() else None
 
 
 def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path | None:

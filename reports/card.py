@@ -51,6 +51,7 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
         seconds: fit (one split's share), predict.
         valid_srcc: the best on validation rows, which chose; None without them.
         config: the resolved call that made it.
+        notes: what is known to be shared by the encoder's training data and the dataset, in words.
     """
 
     version: int = VERSION
@@ -80,6 +81,7 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     valid_srcc: float | None
     provenance: Provenance
     config: dict[str, Any]
+    notes: list[str] = []
 
     @property
     def datasets(self) -> list[str]:
@@ -99,8 +101,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             chosen on and looks like it, bits in which their perceptual hashes differ).
         absent: why not one row could be predicted ("no feature store here"): all asked rows are missing then, and there
             is no prediction file; "" elsewhere.
-        notes: what else is to be known of these rows, such as photographs shared with what was trained on.
         scale: name, kind, low, high, higher_is_better of the published labels, and how they became quality.
+        notes: what the tested dataset is known to share with the one trained on, or with the encoder's training data.
     """
 
     version: int = VERSION

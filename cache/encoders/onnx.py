@@ -3,7 +3,8 @@
 Beside `model.onnx` may lie `model.onnx.json`, which says what the graph cannot:
 
     {"name": "my-net", "view": "long512", "mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4],
-     "output": "features", "frame": 512, "licence": "MIT", "training_data": "ImageNet-1k"}
+     "output": "features", "frame": 512, "licence": "MIT", "training_data": "ImageNet-1k",
+     "trained_on": ["ImageNet-1k"]}
 
 Without it: view `native`, mean 0 and std 255 (pixels 0..1), no frame, the first output with four axes.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cache.encoders.base import Encoder, EncoderSpec, Tap
+from cache.encoders.base import UNKNOWN, Encoder, EncoderSpec, Tap
 from cache.errors import ImageError, WeightsError
 from cache.identity import EncoderIdentity
 
@@ -54,6 +55,7 @@ class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frame: int = 0
     licence: str = "unknown"
     training_data: str = "unknown"
+    trained_on: tuple[str, ...] = (UNKNOWN,)
 
 
 class OnnxFamily:
@@ -155,6 +157,7 @@ class OnnxEncoder:
             view=said.view,
             licence=said.licence,
             training_data=said.training_data,
+            trained_on=said.trained_on,
             normalisation=f"mean {said.mean}, std {said.std} of 0..255"
             + (f", zero padding to {self._frame}" if self._frame else ""),
         )

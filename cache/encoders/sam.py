@@ -53,6 +53,7 @@ def _spec(name: str, title: str, gflop: float, **more: Any) -> EncoderSpec:
     facts: dict[str, Any] = {
         "licence": "Apache-2.0",
         "training_data": "SA-1B (11 million licensed photographs)",
+        "trained_on": ("SA-1B",),
         "batch": 1,
         "precisions": ("fp32", "bf16", "fp16"),
         **more,
@@ -130,6 +131,7 @@ SAM_TINY = SamFamily(
         "SAM's encoder at small size, random weights",
         0.39,
         training_data="none: seeded random weights",
+        trained_on=(),
         embedded=True,
         untrained=True,
         batch=8,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cache.encoders.base import Encoder, EncoderSpec, Tap
+from cache.encoders.base import UNKNOWN, Encoder, EncoderSpec, Tap
 from cache.errors import WeightsError
 from cache.identity import EncoderIdentity
 
@@ -48,6 +48,7 @@ class Peer(NamedTuple):
     taps: tuple[Tap, ...]
     pad: int
     scale: tuple[tuple[float, float, float], tuple[float, float, float]]
+    trained_on: tuple[str, ...]
     training_data: str
     gflop: float
     licence: str = "Apache-2.0"
@@ -56,8 +57,18 @@ class Peer(NamedTuple):
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("resnet50", "resnet50.a1_in1k", "ResNet-50", RESNET, 1, IMAGENET, "ImageNet-1k", 42.7),
-        Peer("convnext-tiny", "convnext_tiny.fb_in1k", "ConvNeXt-T", CONVNEXT, 32, IMAGENET, "ImageNet-1k", 46.6),
+        Peer("resnet50", "resnet50.a1_in1k", "ResNet-50", RESNET, 1, IMAGENET, ("ImageNet-1k",), "ImageNet-1k", 42.7),
+        Peer(
+            "convnext-tiny",
+            "convnext_tiny.fb_in1k",
+            "ConvNeXt-T",
+            CONVNEXT,
+            32,
+            IMAGENET,
+            ("ImageNet-1k",),
+            "ImageNet-1k",
+            46.6,
+        ),
         Peer(
             "clip-vit-b",
             "vit_base_patch16_clip_224.openai",
@@ -65,6 +76,7 @@ PEERS = {
             vit(768, 16),
             16,
             CLIP,
+            ("WIT-400M", "YFCC100M", UNKNOWN),  # its model card: a crawl, and datasets such as YFCC100M
             "WIT-400M: 400 million image-text pairs, not public",
             213.0,
         ),
@@ -75,6 +87,7 @@ PEERS = {
             vit(384, 14),
             14,
             IMAGENET,
+            ("LVD-142M", "ImageNet-1k", "ImageNet-22k", "Google Landmarks v2", UNKNOWN),  # the paper; a crawl, too
             "LVD-142M: 142 million curated images, not public",
             86.7,
         ),
@@ -85,6 +98,7 @@ PEERS = {
             vit(768, 16),
             16,
             HALF,
+            ("WebLI", UNKNOWN),
             "WebLI: 10 billion image-text pairs, not public",
             213.0,
         ),
@@ -110,6 +124,7 @@ class TimmFamily:
             licence=peer.licence,
             source=f"timm {peer.model}; --weights FILE (timm's tensors) or --weights random",
             training_data=peer.training_data,
+            trained_on=peer.trained_on,
             gflop=peer.gflop,
             batch=8 if peer.pad == 1 else 4,
         )

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from cache.rows import Features
     from harness.splits.split import Split
     from heads.base import Examples
+
+
+FEWEST_COPIED = 10
 
 
 @dataclass(frozen=True)
@@ -337,3 +341,22 @@ def _check_labels(dataset: Dataset) -> None:
             f"(e.g. {mos[first]:g} for {rows['id'].iloc[first]!r})",
             "This is another variant of the labels, or damage: get the file that the dataset's page names.",
         )
+    for one, other, count in _copied(rows):
+        raise DatasetError(
+            f"{dataset.name}: labels of its own for every distortion",
+            f"{count} labels of {one!r} are those of {other!r}, image by image and level by level",
+            "This list is corrupt: get the file that the dataset's page names.",
+        )
+
+
+def _copied(rows: pd.DataFrame) -> Iterator[tuple[str, str, int]]:
+    """Pairs of distortions whose labels agree wherever both have the same reference and level, and how many do."""
+    known = select(rows, (column(rows, "distortion") != "") & (column(rows, "reference") != ""))
+    known = select(known, column(known, "level") > 0)
+    table = known.pivot_table(index=["reference", "level"], columns="distortion", values="mos", aggfunc="first")
+    for one, other in combinations(sorted(table.columns), 2):
+        mine, theirs = column(table, one), column(table, other)
+        both = ~np.isnan(mine) & ~np.isnan(theirs)
+        count = int(np.count_nonzero(both))
+        if count >= FEWEST_COPIED and np.ptp(mine[both]) > 0 and (mine[both] == theirs[both]).all():
+            yield other, one, count

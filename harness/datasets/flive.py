@@ -66,7 +66,9 @@ SPEC = DatasetSpec(
     f"database/labels_image.csv, database/{TEST}, database/{VALID} (optional)",
     shares={
         "ava": "photographs of AVA",
-        "PASCAL VOC, EMOTIC, blur sets": "its photographs are theirs (names of folders and files)",
+        "PASCAL VOC": "photographs of it (names of files)",
+        "EMOTIC": "photographs of it (names of files)",
+        "a blur detection set": "folder blur_dataset: motion, out_of_focus (which set is unverified)",
     },
     beware="Two tests are called official: the authors' 1,827 images larger than 640 pixels, and 7,308 images in other "
     f"users' hands; here it is the former, which differs from train in size. Without {VALID} the validation part is "

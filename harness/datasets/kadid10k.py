@@ -76,7 +76,7 @@ SPEC = DatasetSpec(
     official_split="",
     tree="images/I01.png ... I81.png, images/I01_01_01.png ...\ndmos.csv (dist_img, ref_img, dmos, var)",
     mirror="images/ and KADID-10k.txt",
-    shares={"uhdiqa": "photographs from Pixabay"},
+    shares={"Pixabay": "its photographs are from there"},
     beware="The column is called dmos, and higher is better. Its fourth column is a variance, not a deviation. "
     "An SRCC above .95 without a stated reference split is a content leak until shown otherwise.",
     terms="freely available to the research community",
@@ -90,7 +90,7 @@ SPEC = DatasetSpec(
         "label_variant": "loader of chaofengc/IQA-PyTorch",
         "spread": "second-hand",
         "tree": "unverified: columns of dmos.csv as two other projects read them; no official file was read",
-        "shares": "UHD-IQA: its authors; KADID: from memory",
+        "shares": "unverified: from memory",
         "terms": "second-hand",
         "obtain": "readme of icbcbicc/IQA-Dataset",
     },

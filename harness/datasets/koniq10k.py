@@ -104,7 +104,11 @@ SPEC = DatasetSpec(
     official_split="7,058 train, 1,000 valid, 2,015 test",
     tree=f"1024x768/10004473376.jpg ... (or 512x384/)\n{SETS} or metadata/{SETS}\nor {SCORES} (without the split)",
     mirror=f"1024x768/ (its table {MIRROR} has the raw MOS, 1-5: use {SETS})",
-    shares={"koniqplusplus": "the same photographs", "KonX": "its photographs are some of these"},
+    shares={
+        "koniqplusplus": "the same photographs",
+        "KonX": "its photographs are some of these",
+        "YFCC100M": "its photographs are from there",
+    },
     beware="Two files have a column called MOS: z-scored (1-100) in one, raw (1-5) in the other; their orders differ "
     "(SRCC .992). 7,051/1,007/2,015 is not the official split.",
     terms="freely available to the research community; photographs from YFCC100M",
@@ -141,7 +145,11 @@ PLUSPLUS = DatasetSpec(
     group_rule="image",
     official_split="",
     tree="1024x768/10004473376.jpg ... (the images of KonIQ-10k)\nkoniq++database.csv (filename, qmos, ...)",
-    shares={"koniq10k": "the same photographs", "KonX": "its photographs are some of these"},
+    shares={
+        "koniq10k": "the same photographs",
+        "KonX": "its photographs are some of these",
+        "YFCC100M": "its photographs are from there",
+    },
     beware="The same photographs as KonIQ-10k: never test one with a head trained on the other. Use KonIQ-10k's "
     "split through a split file.",
     terms="free for research",

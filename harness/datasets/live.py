@@ -111,9 +111,7 @@ SPEC = DatasetSpec(
     mirror="the same folders and LIVE.txt",
     shares={
         "live-dmos": "the same images with the older labels",
-        "tid2008": "Kodak photographs as references",
-        "tid2013": "Kodak photographs as references",
-        "toyama": "Kodak photographs as references",
+        "Kodak": "photographs among its references",
     },
     beware="Two label files differ: SRCC .957 between dmos and dmos_new over the 779 images, so say which was used. "
     "The 203 undistorted copies in the folders are no test images. Lower is better.",

@@ -30,7 +30,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
         official_split: the published split in words; "" where there is none.
         tree: what the official download looks like, one entry a line.
         mirror: what other well-known archives of it look like; their images have the same ids.
-        shares: other dataset (or source of photographs) -> what both hold; a cross test of the two is not clean.
+        shares: other dataset, or corpus or site that its photographs are from -> what is shared. A cross test with that
+            dataset, with another of that corpus, or an encoder trained on it is not clean: `harness.datasets.sharing`.
         beware: what is commonly got wrong with it.
         licence_thumbnails: whether the terms let a report show small copies of images.
         obtain: how to get it, for a person.
@@ -67,12 +68,6 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     def source(self, fact: str) -> str:
         """Where a fact was read, or "unverified"."""
         return self.sources.get(fact) or UNVERIFIED
-
-    def shared_with(self, other: DatasetSpec) -> str:
-        """What is declared that both hold: by either of them, or because both share with a third; "" if nothing."""
-        told = self.shares.get(other.name) or other.shares.get(self.name, "")
-        thirds = sorted(set(self.shares) & set(other.shares))
-        return told or (f"both share with {', '.join(thirds)}" if thirds else "")
 
     def unverified(self) -> list[str]:
         """The facts that nobody has checked against a source; a fact that states nothing needs none."""

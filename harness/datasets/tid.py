@@ -95,8 +95,7 @@ SPEC2008 = DatasetSpec(
     mirror="the same folders and TID2008.txt",
     shares={
         "tid2013": "the same 25 references, and its distortions are among those of TID2013",
-        "live": "Kodak photographs as references",
-        "toyama": "Kodak photographs as references",
+        "Kodak": "photographs among its references",
     },
     beware="The case of names differs between lists. Levels do not all count damage.",
     terms="not stated",
@@ -132,8 +131,7 @@ SPEC2013 = DatasetSpec(
     mirror="the same folders and TID2013.txt",
     shares={
         "tid2008": "the same 25 references, and TID2008's distortions are among these",
-        "live": "Kodak photographs as references",
-        "toyama": "Kodak photographs as references",
+        "Kodak": "photographs among its references",
     },
     beware="The case of names differs between lists. Levels do not all count damage: local block-wise distortions "
     "get better with theirs, contrast goes both ways. The mirror table merges types 21 and 24; here the type comes "

@@ -44,11 +44,7 @@ SPEC = DatasetSpec(
     group_rule="reference",
     official_split="",
     tree="jpeg/kp01_55_jpg.bmp ...\njpeg2000/kp01_12_jp2.bmp ...\nref_imgs/kp01.bmp ...\nToyama.txt (mirror table)",
-    shares={
-        "live": "Kodak photographs as references",
-        "tid2008": "Kodak photographs as references",
-        "tid2013": "Kodak photographs as references",
-    },
+    shares={"Kodak": "photographs among its references"},
     beware="The list has 196 rows, of which 28 are undistorted: a score over all of them is easier.",
     terms="not stated",
     licence_thumbnails=False,
@@ -60,7 +56,7 @@ SPEC = DatasetSpec(
     | {
         "scale": f"{UNVERIFIED}: 1-4.88 in the mirror table; the ends 1-5 are assumed",
         "year": f"{UNVERIFIED}: the 2000s",
-        "shares": "names kp01 ... (Kodak); the others second-hand",
+        "shares": "names kp01 ...",
         "tree": f"{UNVERIFIED}: paths of the mirror table; the authors' label file was not read and is not supported",
         "obtain": "readme of icbcbicc/IQA-Dataset",
     },

@@ -47,7 +47,7 @@ SPEC = DatasetSpec(
     official_split="4,269 train, 904 valid, 900 test",
     tree="training/1.jpg ..., validation/, test/\nuhd-iqa-metadata.csv (image_name, quality_mos, set, user_name ...)",
     mirror="the same folders and UHD-IQA.txt",
-    shares={"kadid10k": "photographs from Pixabay"},
+    shares={"Pixabay": "its photographs are from there"},
     beware="322 of 1,238 photographers (column scene) have photographs on both sides of the official split. The images "
     "are about 3840 pixels wide: 8 megapixels each.",
     terms="images CC0 (Pixabay), labels for research",
@@ -61,7 +61,7 @@ SPEC = DatasetSpec(
         "label_variant": "readme that goes with the metadata",
         "group_rule": "photographers cross the official split (mirror table), so it cannot be theirs",
         "tree": f"{UNVERIFIED}: columns from the readme of the metadata, folders of the mirror table",
-        "shares": "UHD-IQA: its authors; KADID: from memory",
+        "shares": "its authors",
         "terms": "second-hand",
         "obtain": "readme of icbcbicc/IQA-Dataset",
         "scene": "the photographer's account",

@@ -47,7 +47,9 @@ class Evaluations(list[Evaluated]):
     """Evaluations that draw themselves; `report` takes them like runs."""
 
     def __rich__(self) -> RenderableType:
+        from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, header_style="bold")
         for heading in ("run", "on", "SRCC", "PLCC raw", "n", "asked", "stamps"):
@@ -56,7 +58,7 @@ class Evaluations(list[Evaluated]):
             numbers = ("-" if v is None else f"{v:.3f}" for v in (r.srcc, r.plcc))
             said = f"absent: {r.absent}" if r.absent else " ".join(r.stamps)
             table.add_row(r.run, f"{r.dataset} ({r.rows})", *numbers, f"{r.n:,}", f"{r.asked:,}", said)
-        return table
+        return Group(table, *(Text(f"  {note}") for note in dict.fromkeys(note for r in self for note in r.notes)))
 
 
 class Place(NamedTuple):
@@ -254,10 +256,11 @@ def _one(place: Place, folder: Path, name: str, leg: Leg | None = None) -> Evalu
     quality_map = msgspec.convert(run.quality_map, QualityMap) if own else data.quality_map(data.labelled["id"])
     joined = Joined(data, opened, features, quality_map)
     origin = runs.provenance_of(place.command)
-    learnt = [] if own else _learnt(opened.path.parents[1], folder, run, leg)
+    home = opened.path.parents[1]
+    learnt = [] if own else _learnt(home, folder, run, leg)
     leaky = [stamps.LEAKY] * _leaks(learnt, data, ids, place.allow_leakage)
-    card, frame = evaluation.evaluate(run.id, head, joined, ids, rows, [*run.stamps, *leaky], origin)
-    card = msgspec.structs.replace(card, notes=[note for source, _ in learnt for note in _shared(source, data)])
+    pages = [page for page in (locate.page_of(source, home) for source in run.datasets) if page is not None]
+    card, frame = evaluation.evaluate(run.id, head, joined, ids, rows, [*run.stamps, *leaky], origin, pages)
     evaluation.write(folder / "evaluations", card, frame)
     hashes = {
         (i if run.dataset == source.name else f"{source.name}/{i}"): look
@@ -325,17 +328,6 @@ def _leaks(learnt: list[tuple[Dataset, list[str]]], data: Dataset, ids: list[str
             "Test on another dataset, or type --allow-leakage: everything is stamped LEAKY."
         )
     return bool(found)
-
-
-def _shared(learnt: Dataset, tested: Dataset) -> list[str]:
-    """Declared sharing of content, said aloud and kept in the evaluation."""
-    from harness import console
-
-    told = learnt.spec.shared_with(tested.spec)
-    if not told:
-        return []
-    console.say(f"{tested.name} shares content with {learnt.name}: {told}")
-    return [f"content is shared with {learnt.name}, which was trained on: {told}"]
 
 
 def select(store: FeatureStore, run: RunCard, head: Head) -> Features:

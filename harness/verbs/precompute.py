@@ -329,6 +329,7 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
 
 def _provenance(encoder: Encoder, view: View) -> dict[str, object]:
     """Facts kept in the store's header beside the identity; none of them changes a number."""
+    from cache.encoders.base import trained_on
     from harness.provenance import packages
 
     return {
@@ -336,6 +337,7 @@ def _provenance(encoder: Encoder, view: View) -> dict[str, object]:
         "title": encoder.spec.title,
         "licence": encoder.spec.licence,
         "training_data": encoder.spec.training_data,
+        "trained_on": list(trained_on(encoder)),
         "gflop": encoder.spec.gflop,
         "output": encoder.spec.output,
         "features": list(encoder.spec.kept),

@@ -88,6 +88,7 @@ def score(
 
     from harness import evaluation, fit, locate, stamps, submitted
     from harness.config import current
+    from harness.datasets import sharing
     from harness.errors import UsageError
     from harness.runs import provenance_of, test_rows, write
     from harness.splits.kinds import whole_splits
@@ -119,6 +120,7 @@ def score(
     found = stamps.of_data(missing=max(data.spec.count - len(data.judged), 0), encoded=0, present=0, proxy=data.proxy)
     reasons = Counter(str(reason) for reason in frame["failure"] if reason)
     origin = provenance_of(call.command)
+    page = locate.page_of(trained_on or data.name, config.path("stores", "stores"))
     card = RunCard(
         id=f"{data.name}-{name or predictions.stem}-{tested.replace(':', '-')}-{joined.digest[:8]}",
         dataset=trained_on or data.name,
@@ -158,10 +160,13 @@ def score(
         scale={**msgspec.to_builtins(data.scale), "quality": quality_map.source, "predictions": scale},
         seconds=0.0,
         provenance=origin,
+        notes=[] if page is None else sharing.between(page, data.spec),
     )
     place = (runs or config.path("runs", "runs")) / card.id
     write(place, card, [(result, frame)])
-    return Scored(card.id, str(place), data.name, result.rows, _plain(numbers), len(ids), joined.notes, found)
+    return Scored(
+        card.id, str(place), data.name, result.rows, _plain(numbers), len(ids), joined.notes + result.notes, found
+    )
 
 
 def _plain(numbers: Scores) -> dict[str, float | None]:

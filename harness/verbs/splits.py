@@ -169,6 +169,7 @@ class Checked(msgspec.Struct, frozen=True):
     missing: int
     leaks: list[str]
     lookalikes: list[tuple[str, str, int]]
+    notes: list[str]
 
     @property
     def exit_code(self) -> int:
@@ -185,7 +186,7 @@ class Checked(msgspec.Struct, frozen=True):
             found.append(f"  {tests} test images look like images to learn from; `train-head` scores with and without:")
             found += [f"    {one}  {other}  ({bits} of 64 bits differ)" for one, other, bits in self.lookalikes[:10]]
             found += ["    ..."] * (len(self.lookalikes) > 10)
-        return "\n".join([head, *found])
+        return "\n".join([head, *found, *(f"  {note}" for note in self.notes)])
 
 
 def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None) -> Checked:
@@ -206,7 +207,20 @@ def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None
     leaks = [str(leak) for leak in leakage.check(whole, data.manifest)]
     alike = lookalikes.twins(data.looks(whole.test), data.looks([*whole.train, *whole.valid]))
     pairs = [(twin.id, twin.other, twin.distance) for twin in alike]
-    return Checked(str(file), whole.fingerprint, whole.counts, len(whole.ids) - len(asked), leaks, pairs)
+    return Checked(str(file), whole.fingerprint, whole.counts, len(whole.ids) - len(asked), leaks, pairs, _known(data))
+
+
+def _known(data: Dataset) -> list[str]:
+    """Which datasets and encoders are known to share its images: tests with these are not clean."""
+    from harness.datasets import sharing
+    from harness.registry import encoders
+
+    registry = encoders()
+    told = [f"shared with {other}: {what}" for other, what in data.spec.shares.items()]
+    for name in registry.names():
+        corpora = [corpus for corpus in registry.get(name).spec.trained_on if corpus != sharing.UNKNOWN]
+        told += sharing.seen(name, corpora, data.spec)
+    return told
 
 
 def _looked_at(data: Dataset, ids: list[str]) -> Dataset:

@@ -61,6 +61,9 @@ def section(study: Study) -> Section:
                 "knowing which photograph it is; this one cannot."
             )
         )
+    shared = dict.fromkeys(note for one in study.scored for note in (*one.run.notes, *one.evaluation.notes))
+    if shared:
+        blocks.append(Words(f"Known to be shared, so read these tests with care: {'. '.join(sorted(shared))}."))
     return Section("scores", "Scores", blocks)
 
 

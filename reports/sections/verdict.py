@@ -121,10 +121,6 @@ def _cautions(study: Study) -> list[Words]:
                     "caution",
                 )
             )
-    notes = {
-        (test, note) for test, rows in study.tests() for r in rows for m in r.members for note in m.evaluation.notes
-    }
-    found += [Words(f"On {test}: {note}.", "caution") for test, note in sorted(notes)]
     proxies = sorted(
         {
             f"{s.evaluation.dataset}: {s.evaluation.scale.get('name', '')}"

@@ -129,6 +129,22 @@ def test_the_tiny_one_is_segment_anythings_too() -> None:
     compare(encoder, whole_sam(module), "long256", photographs.rocket()[:300])
 
 
+@pytest.mark.parametrize("crop", [(427, 200), (200, 640), (400, 420)])
+def test_p19_padding_is_in_no_map_and_moves_no_number(crop: tuple[int, int]) -> None:
+    """The trap: a padded band says how wide a picture is, and that says which camera took it."""
+    encoder: Any = SAM_TINY.load(None, "cpu")
+    pixels = parse_view("long256").apply(np.ascontiguousarray(photographs.rocket()[: crop[0], : crop[1]]))
+    h, w = pixels.shape[:2]
+    taps = [tap.name for tap in encoder.spec.taps]
+    plain = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    padded = torch.randint(0, 256, (1, 3, FRAME, FRAME), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    padded[:, :, :h, :w] = plain
+    expected, found = (encoder.encode(image, (h, w), taps) for image in (plain, padded))
+    for tap in taps:
+        assert found[tap].shape[2:] == (-(-h // 16), -(-w // 16))
+        torch.testing.assert_close(found[tap], expected[tap], rtol=0, atol=0)
+
+
 def test_the_tiny_ones_weights_are_the_same_everywhere() -> None:
     """Its identity is the digest of its seeded weights; another digest on another machine would be another store."""
     assert SAM_TINY.load(None, "cpu").identity.weights.startswith("eca7d1e66acd")

@@ -88,7 +88,7 @@ def test_a_tap_and_a_summary_can_be_added_later(tmp_path: Path, images: Path, fa
     assert_true(fakes, store, images, names(images), "coarse:map", "*:moments")
 
 
-def test_a_changed_image_is_made_anew_with_all_that_it_had(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
+def test_p24_a_changed_image_is_made_anew_with_all_that_it_had(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
     """The trap: made anew with only the features asked for now, the store would lose the others for all images."""
     store = fakes.fill(tmp_path, images, names(images))
     fakes.write_image(images / "i001.png", 40, 9, seed=99)

@@ -105,7 +105,7 @@ def test_an_image_has_the_same_id_from_the_authors_list_and_from_the_mirror(
     np.testing.assert_allclose(one["mos"], other["mos"], atol=off, rtol=0)
 
 
-def test_livec_has_the_same_ids_in_the_mirror_but_for_one(data_root: Path) -> None:
+def test_p12_livec_has_the_same_ids_in_the_mirror_but_for_one(data_root: Path) -> None:
     one = open_dataset("livec", None, data_root / "labels" / "livec").labelled
     other = open_dataset("livec", None, data_root / "labels" / "unified").labelled
     assert set(one["id"]) - set(other["id"]) == {"100.bmp"}

@@ -35,7 +35,7 @@ def quality(data: Dataset, image: str) -> float:
 # 1 --- KADID-10k
 
 
-def test_kadid_dmos_is_higher_is_better(data_root: Path) -> None:
+def test_p07_kadid_dmos_is_higher_is_better(data_root: Path) -> None:
     data = labels(data_root, "kadid10k")
     assert (data.scale.kind, data.scale.higher_is_better, data.scale.low, data.scale.high) == ("DMOS", True, 1, 5)
     trends = level_trends(data.labelled)
@@ -57,7 +57,7 @@ def test_kadid_fourth_column_is_a_variance(tmp_path: Path) -> None:
 # 2 --- KonIQ-10k
 
 
-def test_koniq_has_two_columns_called_mos(data_root: Path, tmp_path: Path) -> None:
+def test_p08_koniq_has_two_columns_called_mos(data_root: Path, tmp_path: Path) -> None:
     data = labels(data_root, "koniq10k")
     sets = pd.read_csv(data_root / "labels" / "koniq10k" / "koniq10k_distributions_sets.csv").set_index("image_name")
     raw = sum(k * sets[f"c{k}"] for k in range(1, 6)).loc[data.labelled["id"]]
@@ -103,7 +103,7 @@ def whole_live(data_root: Path, folder: Path, realigned: bool = True, hdf5: bool
     return folder
 
 
-def test_live_has_two_label_files_whose_orders_differ(data_root: Path) -> None:
+def test_p09_live_has_two_label_files_whose_orders_differ(data_root: Path) -> None:
     realigned, older = labels(data_root, "live", "unified"), labels(data_root, "live-dmos", "live")
     assert realigned.labelled["id"].tolist() == older.labelled["id"].tolist()
     assert spearmanr(realigned.labelled["mos"], older.labelled["mos"]).statistic == pytest.approx(0.9575, abs=5e-5)
@@ -131,7 +131,7 @@ def test_live_orgs_leave_779_images_which_are_those_of_the_mirror_table(
     assert data.labelled["std"].gt(0).all()
 
 
-def test_live_hidden_references_are_no_test_images(data_root: Path, tmp_path: Path) -> None:
+def test_p04_live_hidden_references_are_no_test_images(data_root: Path, tmp_path: Path) -> None:
     older = open_dataset("live-dmos", None, whole_live(data_root, tmp_path, realigned=False))
     assert len(older.labelled) == 779
     assert older.labelled["mos"].min() > 0
@@ -162,6 +162,19 @@ def test_csiq_text_and_workbook_are_equal_and_have_116_contrast_images(data_root
     assert counts["contrast change"] == 116
     assert set(counts.drop("contrast change")) == {150}
     assert "rounded" in text.note
+
+
+def test_p06_a_list_whose_contrast_labels_are_those_of_the_noise_is_refused(data_root: Path, tmp_path: Path) -> None:
+    """The trap: a widely copied CSIQ list has 750 rows, no blur, and contrast rows with the labels of white noise."""
+    rows = labels(data_root, "csiq").labelled
+    noise = rows[rows["distortion"] == "additive Gaussian noise"]
+    copied = noise.assign(id=noise["id"].str.replace(".awgn.", ".contrast.", regex=False))
+    left = rows[~rows["distortion"].isin(["Gaussian blur", "contrast change"])]
+    told = pd.concat([left, copied])[["id", "mos"]]
+    assert len(told) == 750
+    told.to_csv(tmp_path / "csiq_label.txt", sep=" ", header=False, index=False)
+    with pytest.raises(DatasetError, match="150 labels of 'contrast change' are those of 'additive Gaussian noise'"):
+        open_dataset("csiq", None, tmp_path)
 
 
 # 5 --- TID
@@ -195,7 +208,7 @@ def test_tid2008_is_contained_in_tid2013_and_the_registry_says_so(data_root: Pat
 # 6 --- LIVE Challenge
 
 
-def test_livec_has_1169_rows_of_which_seven_are_training_images(data_root: Path) -> None:
+def test_p05_livec_has_1169_rows_of_which_seven_are_training_images(data_root: Path) -> None:
     folder = data_root / "labels" / "livec"
     assert loadmat(folder / "AllMOS_release.mat")["AllMOS_release"].size == 1169
     assert len(labels(data_root, "livec").labelled) == 1162
@@ -205,7 +218,7 @@ def test_livec_has_1169_rows_of_which_seven_are_training_images(data_root: Path)
 # 7, 14 --- SPAQ; the declared range
 
 
-def test_spaq_labels_are_mapped_by_the_declared_range_not_by_the_observed_one(data_root: Path) -> None:
+def test_p17_spaq_labels_are_mapped_by_the_declared_range_not_by_the_observed_one(data_root: Path) -> None:
     data = labels(data_root, "spaq")
     worst, best = data.labelled.loc[data.labelled["mos"].isin([2.0, 96.0])].sort_values("mos")["id"].iloc[[0, -1]]
     assert quality(data, worst) == pytest.approx(0.02)
@@ -216,7 +229,7 @@ def test_spaq_labels_are_mapped_by_the_declared_range_not_by_the_observed_one(da
 # 8 --- FLIVE
 
 
-def test_flive_official_test_is_1827_images_not_the_7308_of_others(data_root: Path) -> None:
+def test_p13_flive_official_test_is_1827_images_not_the_7308_of_others(data_root: Path) -> None:
     data = labels(data_root, "flive")
     parts = data.labelled["official_part"].value_counts().to_dict()
     assert parts == {"train": 39810 - 1827, "test": 1827}
@@ -256,7 +269,7 @@ def test_pipal_elo_has_no_declared_range_and_its_references_are_groups(tmp_path:
 # 10 --- PIQ23
 
 
-def test_piq23_scenes_are_groups_for_the_per_scene_median(data_root: Path) -> None:
+def test_p22_piq23_scenes_are_groups_for_the_per_scene_median(data_root: Path) -> None:
     data = labels(data_root, "piq23-overall", "piq23")
     rows = data.labelled
     assert rows["scene"].nunique() == 50
@@ -313,12 +326,22 @@ def test_piq23_three_attributes_are_three_datasets_that_share_their_photographs(
 # 11 --- AGIQA
 
 
-def test_agiqa3k_quality_reaches_4_49_and_prompts_are_groups(data_root: Path) -> None:
+def test_agiqa3k_quality_reaches_4_49(data_root: Path) -> None:
     data = labels(data_root, "agiqa3k")
     assert data.labelled["mos"].max() == pytest.approx(4.489, abs=1e-3)
     assert data.scale.high == 5
-    assert data.labelled.groupby("group").size().max() <= 12
-    assert data.labelled["group"].nunique() == 300
+
+
+def test_p23_agiqa_images_of_one_prompt_stay_on_one_side(data_root: Path) -> None:
+    """The trap: images of one prompt resemble each other, whichever generator made them."""
+    for name, prompts in (("agiqa3k", 300), ("agiqa1k", 720)):
+        data = labels(data_root, name)
+        assert data.labelled["group"].nunique() == prompts
+        assert data.spec.group_rule == "prompt"
+        group = dict(zip(data.labelled["id"], data.labelled["group"], strict=True))
+        for split in whole_splits("random:3", data):
+            sides = [{group[image] for image in split.part(part)} for part in ("train", "valid", "test")]
+            assert sum(map(len, sides)) == prompts
 
 
 def test_agiqa1k_name_with_two_labels_counts_for_neither(data_root: Path) -> None:
@@ -339,7 +362,7 @@ def test_agiqa1k_has_two_label_files_and_the_z_scored_one_is_meant(data_root: Pa
 # 12 --- directions, CID2013's sets, CIDIQ's distances
 
 
-def test_directions_of_sets_with_levels_fit_their_levels(data_root: Path) -> None:
+def test_p07_directions_of_sets_with_levels_fit_their_levels(data_root: Path) -> None:
     lower = {"live", "live-dmos", "csiq", "livemd", "mdid2013", "a57"}
     for name in datasets().names():
         assert datasets().get(name).scale.higher_is_better == (name not in lower), name
@@ -377,7 +400,7 @@ def test_livemd_gives_one_name_in_two_parts_two_ids(data_root: Path) -> None:
     assert (len(rows), names.nunique()) == (450, 405)
 
 
-def test_toyama_scored_references_are_not_tested(data_root: Path) -> None:
+def test_p04_toyama_scored_references_are_not_tested(data_root: Path) -> None:
     data = labels(data_root, "toyama", "unified")
     hidden = data.manifest[data.manifest["is_reference"] & data.manifest["mos"].notna()]
     assert len(hidden) == 28

@@ -28,7 +28,7 @@ def test_a_closed_scale_maps_its_declared_ends_to_0_and_1_in_the_right_direction
     assert float(quality.to_quality(low + share * width)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_closed_scale_ignores_the_labels_it_is_given_so_that_no_split_moves_it() -> None:
+def test_p17_a_closed_scale_ignores_the_labels_it_is_given_so_that_no_split_moves_it() -> None:
     scale = closed(0, 9)
     assert scale.quality_map([2.0, 3.0]) == scale.quality_map() == QualityMap(1 / 9, -0.0, "declared")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.io import loadmat, savemat
 
 import harness
 from cache.errors import UsageError
@@ -111,7 +112,9 @@ def test_the_official_split_is_the_default_and_its_missing_rows_are_counted(here
 
 
 @pytest.mark.usefixtures("stores")
-def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, data_root: Path, tmp_path: Path) -> None:
+def test_p02_changing_test_labels_changes_no_prediction_and_no_choice(
+    here: Path, data_root: Path, tmp_path: Path
+) -> None:
     """The trap: a choice (epoch, regulariser) that peeks at test rows."""
     labels = tmp_path / "labels"
     shutil.copytree(data_root / "labels/biq2021", labels)
@@ -130,6 +133,38 @@ def test_changing_test_labels_changes_no_prediction_and_no_choice(here: Path, da
     pd.testing.assert_series_equal(one["prediction"], other["prediction"])
     assert honest.valid_srcc == turned.valid_srcc
     assert honest.srcc != turned.srcc
+
+
+@pytest.mark.usefixtures("stores")
+def test_p03_labels_of_another_dataset_change_no_prediction_on_it(here: Path, data_root: Path, tmp_path: Path) -> None:
+    """The trap: a "cross-dataset" checkpoint that was chosen on the dataset that it is tested on."""
+    labels = tmp_path / "labels"
+    shutil.copytree(data_root / "labels/livec", labels)
+    file = labels / "AllMOS_release.mat"
+    savemat(file, {"AllMOS_release": 100.0 - loadmat(file)["AllMOS_release"]})
+    run = harness.train_head(variant="mlp", dataset="biq2021", set=["epochs=2"], split="random:1")[0]
+    head = {p.name: p.read_bytes() for p in (Path(run.folder) / "head").iterdir()}
+    place = Path(run.folder) / "evaluations/livec-all/predictions.parquet"
+    honest, one = harness.evaluate([run], on="livec")[0], pd.read_parquet(place)
+    turned, other = harness.evaluate([run], on="livec", labels=labels)[0], pd.read_parquet(place)
+    pd.testing.assert_series_equal(one["prediction"], other["prediction"])
+    assert turned.srcc == pytest.approx(-honest.srcc)
+    assert {p.name: p.read_bytes() for p in (Path(run.folder) / "head").iterdir()} == head
+
+
+@pytest.mark.usefixtures("stores")
+def test_p18_shared_content_is_kept_in_the_cards_and_shown_in_the_report(here: Path, tmp_path: Path) -> None:
+    """Both datasets are said to be of one site, and the encoder to have been trained on it."""
+    for name in ("biq2021", "livec"):
+        shutil.copytree(here / "stores" / name, tmp_path / "stores" / name)
+    header = next((tmp_path / "stores/biq2021").glob("*/features/zarr.json"))
+    header.write_text(header.read_text(encoding="utf-8").replace('"ImageNet-1k"\n', '"Unsplash"\n'), encoding="utf-8")
+    common = {"store": tmp_path / "stores", "runs": tmp_path / "runs"}
+    run = harness.train_head(variant="ridge", dataset="biq2021", split="random:1", **common)[0]
+    card = json.loads((Path(run.folder) / "card.json").read_text(encoding="utf-8"))
+    assert card["notes"] == [f"{ENCODER} was trained on Unsplash, a source of biq2021: the photographs of source ss03"]
+    page = harness.report([run], out=tmp_path / "report")
+    assert "was trained on Unsplash" in Path(page.html).read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("stores")

@@ -56,7 +56,7 @@ def attempt(make: object) -> object:
 
 @settings(max_examples=20)
 @given(rows=many(), seed=st.integers(0, 3))
-def test_no_split_depends_on_the_order_of_rows(rows: list[tuple[str, str, str, bool]], seed: int) -> None:
+def test_p10_no_split_depends_on_the_order_of_rows(rows: list[tuple[str, str, str, bool]], seed: int) -> None:
     for text in ("official", "random:3", "stratified:2", "leave-one-out"):
         assert attempt(lambda text=text: parse_split(text, dataset(rows), seed)) == attempt(
             lambda text=text: parse_split(text, dataset(sorted(rows)), seed)
@@ -109,7 +109,7 @@ for text in ("official", "random:4", "stratified:2", "leave-one-out"):
 """
 
 
-def test_a_process_with_another_string_hash_makes_the_same_splits() -> None:
+def test_p10_a_process_with_another_string_hash_makes_the_same_splits() -> None:
     """`random.shuffle(list(set(names)))` with a fixed seed differs between processes: string hashing is
     salted.
     """

@@ -65,7 +65,7 @@ def test_predictions_are_scikit_learns_at_the_chosen_alpha(make_examples: Make, 
 
 
 @pytest.mark.parametrize("d", [6, 120])
-def test_sharing_among_plans_changes_no_head(make_examples: Make, d: int) -> None:
+def test_p14_sharing_among_plans_changes_no_head(make_examples: Make, d: int) -> None:
     x, y = problem(100, d)
     rows = make_examples(y, {"a:moments": x})
     random = np.random.default_rng(1)

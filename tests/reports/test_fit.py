@@ -28,7 +28,7 @@ def test_a_known_logistic_is_found(scale: float, turned: float) -> None:
     np.testing.assert_allclose(curve(x * scale), y, atol=1e-6)
 
 
-def test_a_falling_curve_has_a_negative_fitted_plcc() -> None:
+def test_p07_a_falling_curve_has_a_negative_fitted_plcc() -> None:
     x = np.linspace(-3, 3, 100)
     y = logistic(-x, 1.0, 0.0, 0.0, 0.3)
     found = score(y, x)
@@ -36,6 +36,21 @@ def test_a_falling_curve_has_a_negative_fitted_plcc() -> None:
     assert found.plcc_fitted == pytest.approx(-1.0, abs=1e-6)
     assert found.srcc == pytest.approx(-1.0)
     assert found.plcc_fitted < found.plcc < 0
+
+
+def test_p16_a_fit_that_never_converges_is_a_line_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trap: a failed fit that silently counts as a PLCC of 0 or of 1."""
+
+    def fails(*_args: object, **_settings: object) -> None:
+        raise RuntimeError("Optimal parameters not found")
+
+    x = np.linspace(-3, 3, 50)
+    y = logistic(x, 1.0, 0.0, 0.3, 0.4)
+    assert score(y, x).fit == "logistic"
+    monkeypatch.setattr("scipy.optimize.curve_fit", fails)
+    found = score(y, x)
+    assert found.fit == "linear"
+    assert found.plcc_fitted == found.plcc == plcc(y, x)
 
 
 def test_four_rows_get_a_line_and_a_line_leaves_plcc_as_it_is() -> None:

@@ -15,6 +15,8 @@ import pytest
 from reports import page
 from reports.errors import ReportError
 from reports.page import Page, build
+from reports.results import load
+from reports.scores import srcc
 
 Make = Callable[..., Path]
 Rows = Callable[..., pd.DataFrame]
@@ -304,7 +306,7 @@ def test_leave_one_out_says_how_little_it_proves(left_out: Page) -> None:
     assert "beta has 6 groups of related images only" in said
 
 
-def test_several_runs_give_a_median_with_lowest_and_highest(left_out: Page) -> None:
+def test_p15_several_runs_give_a_median_with_lowest_and_highest(left_out: Page) -> None:
     scores = pd.read_csv(left_out.csvs[0])
     table = pd.read_csv(left_out.csvs[1]).set_index("test")
     away = scores.loc[scores["test"] == "beta", "srcc"]
@@ -315,6 +317,18 @@ def test_several_runs_give_a_median_with_lowest_and_highest(left_out: Page) -> N
     assert (row["split"], row["SRCC"]) == ("leave-one-out ×3", f"{away.median():.3f}")
     assert row["interval"] == f"{away.min():.3f} to {away.max():.3f}"
     assert scores.loc[scores["test"] == "beta", "interval_by"].eq("group").all()
+
+
+def test_p21_test_sets_are_never_pooled(made: Page, folders: list[Path]) -> None:
+    """The trap: one SRCC over the rows of several datasets mixes their scales, and rewards telling them apart."""
+    results = [result for result in load(folders) if result.run.variant == "ridge"]
+    assert len(results) == 2
+    scores = pd.read_csv(made.csvs[0])
+    assert sorted(scores.loc[scores["head"] == "ridge", "test"]) == ["alpha", "beta"]
+    for result in results:
+        good = result.frame.dropna(subset=["prediction"]).query("failure == ''")
+        row = scores[(scores["head"] == "ridge") & (scores["test"] == result.evaluation.dataset)].iloc[0]
+        assert (row["n"], row["srcc"]) == (len(good), pytest.approx(srcc(good["quality"], good["prediction"])))
 
 
 def test_a_run_without_a_correlation_is_said_not_hidden(left_out: Page) -> None:

@@ -59,7 +59,7 @@ def tau_b(y: Any, x: Any) -> float:
 
 @given(REAL)
 @settings(deadline=None, max_examples=50)
-def test_reversed_predictions_reverse_every_sign(pair: tuple[Any, Any]) -> None:
+def test_p07_reversed_predictions_reverse_every_sign(pair: tuple[Any, Any]) -> None:
     y, x = pair
     up, down = scores.score(y, x), scores.score(y, -x)
     for name in ("srcc", "plcc", "krcc"):
@@ -107,7 +107,7 @@ def test_nearly_equal_values_keep_their_correlation() -> None:
         ([1, 2, np.nan, 4], [1, np.inf, 3, 4], "2 rows; a correlation needs 3"),
     ],
 )
-def test_a_value_that_does_not_exist_has_a_reason(y: list[float], x: list[float], reason: str) -> None:
+def test_p16_a_value_that_does_not_exist_has_a_reason(y: list[float], x: list[float], reason: str) -> None:
     found = scores.score(np.array(y, dtype=float), np.array(x, dtype=float))
     assert found.reason == reason
     assert all(math.isnan(v) for v in (found.srcc, found.plcc, found.plcc_fitted, found.krcc))
@@ -125,7 +125,7 @@ def test_rows_that_are_not_finite_are_failed_and_in_no_number() -> None:
     assert found.srcc == scores.score(y[keep], x[keep]).srcc
 
 
-def test_within_cannot_be_had_by_knowing_the_group() -> None:
+def test_p20_within_cannot_be_had_by_knowing_the_group() -> None:
     rng = np.random.default_rng(3)
     group = np.repeat(np.arange(5), 40)
     quality = group / 5 + 0.05 * rng.normal(size=200)
