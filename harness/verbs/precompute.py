@@ -4,6 +4,7 @@ starts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -273,12 +274,14 @@ def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
     """The ids to encode: all that are present, or the N whose hashed ids come first (the same N whatever the row
     order).
     """
+    return first_by_hash(map(str, data.manifest.loc[data.manifest["present"], "id"]), limit)
+
+
+def first_by_hash(ids: Iterable[str], count: int | None) -> list[str]:
+    """As many ids as asked (None: all), those whose hashes come first; sorted."""
     import hashlib
 
-    ids = sorted(str(i) for i in data.manifest.loc[data.manifest["present"], "id"])
-    if limit is None or limit >= len(ids):
-        return ids
-    return sorted(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:limit])
+    return sorted(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count])
 
 
 def announce(

@@ -13,6 +13,7 @@ from harness.verbs.datasets import Facts
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from cache.recompute import Recomputed
     from cache.store import FeatureStore
 
 STORE = Annotated[Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")]
@@ -139,33 +140,110 @@ def _flat(value: object, prefix: str = "") -> dict[str, object]:
     return flat
 
 
+class Compared(msgspec.Struct, frozen=True):
+    """One feature of the images that `stores verify --recompute` encoded again."""
+
+    feature: str
+    images: int
+    equal: int
+    worst: float
+    tolerance: float
+    wrong: list[str]
+
+
 class StoreReport(msgspec.Struct, frozen=True):
-    """What `stores verify` found in one store."""
+    """What `stores verify` found in one store.
+
+    Attributes:
+        recomputed: one entry a feature; empty where nothing was encoded again.
+        changed: of the images encoded again, those whose file is another now, with the reason; no fault of the store.
+        failed: those that can no longer be encoded.
+    """
 
     store: str
     checked: int
     findings: list[dict[str, str]]
+    recomputed: list[Compared] = []
+    changed: dict[str, str] = {}
+    failed: dict[str, str] = {}
 
     @property
     def exit_code(self) -> int:
         """3 where anything is wrong."""
-        return 3 if self.findings else 0
+        return 3 if self.findings or self.failed or any(c.wrong for c in self.recomputed) else 0
 
     def __rich__(self) -> str:
-        if not self.findings:
-            return f"{self.store}: {self.checked} images, every row there and every checksum right."
-        lines = [f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."]
-        return "\n".join(lines + [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings])
+        lines = [f"{self.store}: {self.checked} images, every row there and every checksum right."]
+        if self.findings:
+            lines = [
+                f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."
+            ]
+            lines += [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings]
+        for c in self.recomputed:
+            lines.append(
+                f"  {c.feature}: {c.images} encoded again, {c.equal} bit for bit the same; largest difference "
+                f"{c.worst:.2g} of the image's largest number (tolerance {c.tolerance:.2g})"
+            )
+            if c.wrong:
+                lines.append(
+                    f"    WRONG: {', '.join(c.wrong)}. Was another machine, library or weights file at work? Make "
+                    "them again: harness precompute --if-exists recompute"
+                )
+        lines += [f"  {i}: not compared, its file is {why} since" for i, why in self.changed.items()]
+        lines += [f"  {i}: WRONG: stored, and cannot be encoded now ({why})" for i, why in self.failed.items()]
+        return "\n".join(lines)
 
 
-def verify(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) -> StoreReport:
+def verify(
+    store: STORE = None,
+    dataset: DATASET = None,
+    encoder: ENCODER = None,
+    recompute: Annotated[
+        int, typer.Option(min=0, help="Also encode this many images again, and compare with what is stored.")
+    ] = 0,
+    root: Annotated[Path | None, typer.Option(help="With --recompute: where the images are.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="With --recompute: the encoder's weights.")] = None,
+    device: Annotated[str, typer.Option(help="With --recompute: cpu, cuda, cuda:1, mps or auto.")] = "auto",
+) -> StoreReport:
     """Reads every row of a store and finds each one that is missing, torn or flipped; ends with exit code 3 if any is.
+
+    With --recompute K also encodes K images again, the same K each time (those whose hashed ids come first), and
+    compares: the same bits on the same machine, else within a tolerance. An image whose file changed is told, not
+    compared.
 
     Examples:
     harness stores verify --dataset biq2021
+    harness stores verify --dataset biq2021 --recompute 20
     """
     from cache.verify import verify as run
 
     opened = find(store, dataset, encoder)
     findings = [{"path": str(f.path), "id": f.id, "problem": f.problem} for f in run(opened)]
-    return StoreReport(f"{opened.dataset} {opened.name}", len(opened.ids()), findings)
+    report = StoreReport(f"{opened.dataset} {opened.name}", len(opened.ids()), findings)
+    if not recompute:
+        return report
+    damaged = {finding["id"] for finding in findings}
+    again = _encode_again(opened, [i for i in opened.ids() if i not in damaged], recompute, root, weights, device)
+    compared = [Compared(*agreement) for agreement in again.agreements]
+    return msgspec.structs.replace(report, recomputed=compared, changed=again.changed, failed=again.failed)
+
+
+def _encode_again(
+    opened: FeatureStore, whole: list[str], count: int, root: Path | None, weights: Path | None, device: str
+) -> Recomputed:
+    """Encodes some of a store's images again with the encoder that it names."""
+    from cache.recompute import recompute
+    from harness import console, locate
+    from harness.config import current
+    from harness.datasets.dataset import open_dataset
+    from harness.verbs.precompute import first_by_hash, identity_of, resolve_encoder
+
+    config, _ = current()
+    folder = locate.needed_root(opened.dataset, root, config)
+    data = open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, None, config))
+    paths = dict(zip(map(str, data.manifest["id"]), map(str, data.manifest["path"]), strict=True))
+    stated = opened.identity
+    loaded, view = resolve_encoder(stated.encoder.name, weights, stated.view.name, device, stated.encoder.precision)
+    ids = first_by_hash(whole, count)
+    with console.progress(f"encode {opened.dataset} again", len(ids), "image") as bar:
+        return recompute(opened, ids, folder, paths, loaded, view, identity_of(loaded, view), bar.advance)

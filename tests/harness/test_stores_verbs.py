@@ -72,6 +72,24 @@ def test_each_verb_does_what_it_says(place: Path) -> None:
     assert said(place, "stores", "verify", "--store", "other")["findings"] == []
 
 
+def test_images_encoded_again_agree_and_a_changed_file_is_no_fault_of_the_store(place: Path) -> None:
+    words = ("stores", "verify", "--store", "stores", "--recompute", "99", "--root", "data")
+    before = said(place, *words)
+    assert all((c["images"], c["equal"], c["wrong"]) == (12, 12, []) for c in before["recomputed"])
+    photo = place / "data" / "3.png"
+    kept = photo.read_bytes()
+    photo.write_bytes((place / "data" / "4.png").read_bytes())
+    try:
+        after = said(place, *words)  # exit code 0
+    finally:
+        photo.write_bytes(kept)
+    assert after["changed"] == {"3.png": "changed"}
+    assert all((c["images"], c["equal"]) == (11, 11) for c in after["recomputed"])
+    few = [said(place, *words[:-3], "5", *words[-2:])["recomputed"] for _ in range(2)]
+    assert few[0] == few[1]
+    assert {c["images"] for c in few[0]} == {5}
+
+
 def test_mistakes_are_told_apart(place: Path) -> None:
     for words, code, text in (
         (("derive", "--what", "nothing"), 2, "Unknown summary nothing"),
