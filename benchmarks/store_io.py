@@ -28,13 +28,13 @@ import zarr
 from cache import format
 from cache import rows as reading
 from cache.blocks import PlanItem
+from cache.encode import Encoded
 from cache.features import parse_feature
 from cache.identity import EncoderIdentity, Identity
 from cache.layout import Tap
 from cache.rows import Features
 from cache.store import FeatureStore
 from cache.views import parse_view
-from cache.writing import Given
 
 SIDE, CHANNELS, BATCH, SHARD = 64, 256, 32, 16
 NAME = "neck:map"
@@ -94,7 +94,7 @@ def fill(root: Path, maps: np.ndarray, grids: list[tuple[int, int]], heavy: bool
         for item in task.items:
             h, w = grid("", item.width, item.height)
             value = maps[int(item.id) % len(maps)][:h, :w]
-            rows.append(Given(item.id, item.sha256, item.width, item.height, "ok", "", {NAME: value}))
+            rows.append(Encoded(item.id, item.sha256, item.width, item.height, "ok", "", {NAME: value}))
         store.write(task, rows, grid)
     return store
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from cache import objects, tables
 from cache.errors import StoreError
-from cache.features import FeatureName
+from cache.features import FeatureName, parse_feature
+from cache.forms import Form, form_of
 
 MOST_ROWS = 256
 MOST_ROWS_HEAVY = 32
@@ -84,6 +85,11 @@ class Commit(NamedTuple):
     block: int
     features: tuple[str, ...]
     rows: tuple[CommitRow, ...]
+
+    @property
+    def forms(self) -> list[Form]:
+        """How each of the features lies on the disk."""
+        return [form_of(parse_feature(stored).what) for stored in self.features]
 
 
 class BlockTask(NamedTuple):

@@ -9,15 +9,15 @@ the next `gc` goes on; a reader that meets a file which is gone looks again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from numpy.typing import NDArray
 
 from cache import blocks, format, objects, planning
 from cache.blocks import Commit, CommitRow, Plan, PlanItem
 from cache.errors import StoreError
-from cache.features import MAP, parse_feature
+from cache.features import parse_feature
+from cache.forms import Form, Lines, form_of
 from cache.layout import plain_name
 from cache.snapshot import Snapshot, Where
 from cache.store import FeatureStore, bytes_below
@@ -133,7 +133,7 @@ def _plan(store: FeatureStore, number: int) -> Plan | None:
         for stored in group.features:
             most = max(_tokens(store, stored, items) for items in group.blocks)
             width = _width(store, stored, (store.state.live[i.id] for items in group.blocks for i in items))
-            rows = format.capacity(most, format.inner_rows(width, parse_feature(stored).what == MAP))
+            rows = format.capacity(most, format.inner_rows(width, _form(stored)))
             capacity[stored] = max(rows, capacity.get(stored, 0))
     return Plan(
         number,
@@ -164,14 +164,17 @@ def _is_current(stored: str) -> bool:
     from cache.summaries import SUMMARIES
 
     what = parse_feature(stored).what
-    return what == MAP or plain_name(stored) is not None or what.rpartition(".")[0] not in SUMMARIES
+    return plain_name(stored) is not None or what.rpartition(".")[0] not in SUMMARIES
 
 
 def _tokens(store: FeatureStore, stored: str, items: Iterable[PlanItem]) -> int:
     spans = store.state.spans[0]
-    is_map = parse_feature(stored).what == MAP
     found = [spans[i.id][stored] if i.id in spans else None for i in items]
-    return sum(s.h * s.w for s in found if s is not None) if is_map else len(found)
+    return sum(s.rows for s in found if s is not None) if _form(stored).by_token else len(found)
+
+
+def _form(stored: str) -> Form:
+    return form_of(parse_feature(stored).what)
 
 
 def _width(store: FeatureStore, stored: str, where: Iterable[Where]) -> int:
@@ -185,7 +188,7 @@ def _live_bytes(store: FeatureStore, plans: set[int]) -> int:
         for stored, span in mine.items():
             if span.plan in plans:
                 _, width, _ = store.layout.shape_of(stored, span.plan)
-                total += span.h * span.w * width * (2 if parse_feature(stored).what == MAP else 4)
+                total += span.rows * width * _form(stored).dtype.itemsize
     return total
 
 
@@ -261,17 +264,15 @@ def _copy(store: FeatureStore, plan: Plan, item: PlanItem, where: Where | None, 
     return Given(row.id, row.sha256, row.width, row.height, "ok", "", values)
 
 
-def _bytes_of(
-    store: FeatureStore, stored: str, where: Where, good: list[tuple[Commit, CommitRow]]
-) -> NDArray[Any] | None:
+def _bytes_of(store: FeatureStore, stored: str, where: Where, good: list[tuple[Commit, CommitRow]]) -> Lines | None:
     """A row's values as they are stored; None where they are not what was written."""
     for commit, row in good:
         if stored not in commit.features:
             continue
         i = commit.features.index(stored)
         shard = store.shards.get(stored, *where)
-        first, count = row.offset[i] - where[1] * shard.capacity, row.h[i] * row.w[i]
+        first, count = row.offset[i] - where[1] * shard.capacity, commit.forms[i].rows(row.h[i], row.w[i])
         found = shard.rows[first : first + count]
         if len(found) == count and format.crc32c(found) == row.crc32c[i]:
-            return found.reshape(row.h[i], row.w[i], -1) if parse_feature(stored).what == MAP else found[0]
+            return Lines(found, row.h[i], row.w[i])
     return None

@@ -18,6 +18,7 @@ from cache.blocks import PlanItem
 from cache.encode import summarise
 from cache.errors import StoreError, UsageError
 from cache.features import MAP, FeatureName
+from cache.forms import Lines, to_lines
 from cache.layout import stored_name
 from cache.shards import ADVICE
 from cache.snapshot import Where
@@ -98,7 +99,7 @@ def _no_grid(tap: str, width: int, height: int) -> tuple[int, int]:
 
 def _rows(store: FeatureStore, where: Where, items: Sequence[PlanItem], names: Sequence[FeatureName]) -> list[Given]:
     """A block's rows with their summaries; those that failed before fail for the same reason."""
-    values: list[dict[str, NDArray[np.float32]]] = [{} for _ in items]
+    values: list[dict[str, Lines]] = [{} for _ in items]
     reasons = [""] * len(items)
     first = store.state.commits[where][0].rows
     for tap in dict.fromkeys(name.tap for name in names):
@@ -128,7 +129,7 @@ def _rows(store: FeatureStore, where: Where, items: Sequence[PlanItem], names: S
                 stack = torch.from_numpy(np.stack([maps[k] for k in some])).permute(0, 3, 1, 2)
                 for name in (n for n in names if n.tap == tap):
                     for k, value in zip(some, summarise(stack, name.what), strict=True):
-                        values[k][stored_name(name)] = value
+                        values[k][stored_name(name)] = to_lines(name.what, value)
                         reasons[k] = reasons[k] or ("" if np.isfinite(value).all() else "non-finite feature")
     return [
         Given(r.id, r.sha256, r.width, r.height, "failed" if why else "ok", why, {} if why else mine)

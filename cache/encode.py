@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cache import images
 from cache.encoders.base import Facts, ask
 from cache.errors import CacheError, ImageError
-from cache.features import MAP, VECTOR, FeatureName
+from cache.features import MAPS, VECTOR, FeatureName
 from cache.summaries import SUMMARIES
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Encoded(NamedTuple):
         width, height: in pixels, orientation applied, before the view.
         status: "ok" or "failed".
         reason: "" or why, short and stable.
-        features: `tap:map` -> (h, w, C) float16, `tap:<summary>` and `tap:vector` -> (d,) float32; empty
-            where it failed.
+        features: `tap:map`, and `tap:map8` (which is rounded when it is stored) -> (h, w, C) float16,
+            `tap:<summary>` and `tap:vector` -> (d,) float32; empty where it failed.
     """
 
     id: str
@@ -196,8 +196,8 @@ def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: S
         finite = {tap: torch.isfinite(values).flatten(1).all(1).tolist() for tap, values in kept.items()}
         reasons = [_unfit(i, found, finite) for i in range(len(batch))]
         tables = {str(n): kept[n.tap].cpu().numpy() for n in features if n.what == VECTOR}
-        tables |= {str(n): summarise(kept[n.tap], n.what) for n in features if n.what not in (MAP, VECTOR)}
-        maps = {str(n): kept[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what == MAP}
+        tables |= {str(n): summarise(kept[n.tap], n.what) for n in features if n.what not in (*MAPS, VECTOR)}
+        maps = {str(n): kept[n.tap].permute(0, 2, 3, 1).cpu() for n in features if n.what in MAPS}
     except ImageError as error:
         reason = error.reason
     except CacheError:

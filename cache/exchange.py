@@ -7,7 +7,7 @@ reading elsewhere. In all of them a map is a run of h*w rows, channels last, as 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from cache import blocks, format, objects
 from cache.blocks import Plan, PlanItem
 from cache.compaction import groups_of
 from cache.errors import StoreError, UsageError
-from cache.features import MAP, parse_feature
+from cache.features import MAP, MAPS, parse_feature
+from cache.forms import Form, Lines, form_of, from_lines
 from cache.identity import Identity
 from cache.layout import Tap, plain_name, stored_name
 from cache.store import FeatureStore
@@ -32,6 +33,7 @@ class Column(NamedTuple):
     """One feature of all images: where each one's rows begin (-1: it has none), its grid, its checksum."""
 
     stored: str
+    form: Form
     width: int
     offset: NDArray[np.int64]
     h: NDArray[np.int32]
@@ -41,7 +43,12 @@ class Column(NamedTuple):
     @property
     def rows(self) -> int:
         """Rows of all images together."""
-        return int((self.h.astype(np.int64) * self.w)[self.offset >= 0].sum())
+        return sum(self.slice(i).stop - self.slice(i).start for i in np.flatnonzero(self.offset >= 0).tolist())
+
+    def slice(self, i: int) -> slice:
+        """The rows of an image that has the feature."""
+        first = int(self.offset[i])
+        return slice(first, first + self.form.rows(int(self.h[i]), int(self.w[i])))
 
 
 def export(store: FeatureStore, out: Path, kind: str) -> int:
@@ -57,7 +64,7 @@ def export(store: FeatureStore, out: Path, kind: str) -> int:
         raise UsageError(f"{out} exists, and nothing is overwritten. Choose another --out, or move it away.")
     out.parent.mkdir(parents=True, exist_ok=True)
     items = sorted(item for members in groups_of(store, store.state.live).values() for item in members)
-    columns = list(_columns(store, items))
+    columns = list(_columns(store, items, _as_stored if kind == "h5" else _as_read))
     part = out.with_name(f".{out.name}.part")
     part.unlink(missing_ok=True)
     try:
@@ -68,32 +75,42 @@ def export(store: FeatureStore, out: Path, kind: str) -> int:
     return len(items)
 
 
-def _columns(store: FeatureStore, items: Sequence[PlanItem]) -> Iterator[Column]:
+def _as_stored(what: str) -> Form:
+    return form_of(what)
+
+
+def _as_read(what: str) -> Form:
+    return form_of(MAP if what in MAPS else what)
+
+
+def _columns(store: FeatureStore, items: Sequence[PlanItem], form_for: Callable[[str], Form]) -> Iterator[Column]:
     spans, _ = store.state.spans
     for name in store.features(everywhere=False):
-        stored, first = stored_name(name), 0
+        stored, form, first = stored_name(name), form_for(name.what), 0
         table = np.array([[-1, 0, 0, 0]] * len(items), dtype=np.int64).reshape(-1, 4)
         for i, item in enumerate(items):
             span = spans.get(item.id, {}).get(stored)
             if span is not None:
                 table[i] = first, span.h, span.w, span.crc32c
-                first += span.h * span.w
+                first += form.rows(span.h, span.w)
         h, w, crc = (table[:, k] for k in (1, 2, 3))
         yield Column(
-            stored, store.width(name), table[:, 0], h.astype(np.int32), w.astype(np.int32), crc.astype(np.uint32)
+            stored, form, store.width(name), table[:, 0], h.astype(np.int32), w.astype(np.int32), crc.astype(np.uint32)
         )
 
 
 def _values(store: FeatureStore, items: Sequence[PlanItem], column: Column) -> Iterator[tuple[int, NDArray[Any]]]:
-    """(position, rows) of each image that has the feature, checked."""
+    """(position, rows in the column's form) of each image that has the feature, checked."""
     name = str(plain_name(column.stored))
-    features = store.select_any([name])
+    features, what = store.select_any([name]), parse_feature(name).what
     position = {image_id: row for row, image_id in enumerate(features.ids)}
     for i, item in enumerate(items):
         if column.offset[i] >= 0:
             row = position[item.id]
-            value = features.map(name, row) if name.endswith(f":{MAP}") else features.summary(name, row)
-            yield i, value.reshape(-1, column.width)
+            rows = features.stored(name, row)
+            if column.form != form_of(what):
+                rows = from_lines(what, Lines(rows, int(column.h[i]), int(column.w[i]))).reshape(-1, column.width)
+            yield i, rows
 
 
 def _facts(store: FeatureStore, items: Sequence[PlanItem]) -> dict[str, list[Any]]:
@@ -122,20 +139,13 @@ def _to_h5(store: FeatureStore, items: Sequence[PlanItem], columns: Sequence[Col
         asked = {i.id: [n for n in names if n in known] for names, members in groups.items() for i in members}
         file.create_dataset("images/asked", data=[json.dumps(asked[i.id]) for i in items], dtype=h5py.string_dtype())
         for column in columns:
-            is_map = parse_feature(column.stored).what == MAP
             group = file.create_group(f"features/{column.stored.replace(':', '/')}")
-            dtype = format.MAP_DTYPE if is_map else format.SUMMARY_DTYPE
-            values = group.create_dataset("values", (column.rows, column.width), dtype)
+            values = group.create_dataset("values", (column.rows, column.width), column.form.dtype)
             for i, rows in _values(store, items, column):
                 if rows.size:
-                    values.write_direct(np.ascontiguousarray(rows), dest_sel=_rows(column, i))
+                    values.write_direct(np.ascontiguousarray(rows), dest_sel=column.slice(i))
             for field in ("offset", "h", "w", "crc32c"):
                 group.create_dataset(field, data=getattr(column, field))
-
-
-def _rows(column: Column, i: int) -> slice:
-    first = int(column.offset[i])
-    return slice(first, first + int(column.h[i]) * int(column.w[i]))
 
 
 def load(file: Path, root: Path) -> FeatureStore:
@@ -195,7 +205,10 @@ def _load(source: Any, file: Path, root: Path) -> FeatureStore:
 
 
 def _column(group: Any, stored: str) -> Column:
-    return Column(stored, group["values"].shape[1], *(group[field][:] for field in ("offset", "h", "w", "crc32c")))
+    form = form_of(parse_feature(stored).what)
+    return Column(
+        stored, form, group["values"].shape[1], *(group[field][:] for field in ("offset", "h", "w", "crc32c"))
+    )
 
 
 def _plan(
@@ -210,9 +223,10 @@ def _plan(
     capacity: dict[str, int] = {}
     for names, block in cut:
         for stored in names:
-            column, is_map = columns[stored], parse_feature(stored).what == MAP
-            used = sum(int(column.h[row[i.id]]) * int(column.w[row[i.id]]) for i in block) if is_map else len(block)
-            rows = format.capacity(used, format.inner_rows(column.width, is_map))
+            column, at = columns[stored], [row[i.id] for i in block]
+            here = [column.slice(i) for i in at if column.offset[i] >= 0]
+            used = sum(rows.stop - rows.start for rows in here) if column.form.by_token else len(block)
+            rows = format.capacity(used, format.inner_rows(column.width, column.form))
             capacity[stored] = max(rows, capacity.get(stored, 0))
     return Plan(
         number,
@@ -232,18 +246,17 @@ def _given(
     shapes: dict[str, Shape],
     columns: dict[str, Column],
 ) -> Given:
-    values: dict[str, NDArray[Any]] = {}
+    values: dict[str, Lines] = {}
     ok = facts["status"][i] == "ok"
     for stored in shapes if ok else ():
         column = columns[stored]
-        rows = source[f"features/{stored.replace(':', '/')}/values"][_rows(column, i)]
+        rows = source[f"features/{stored.replace(':', '/')}/values"][column.slice(i)]
         if format.crc32c(rows) != int(column.crc32c[i]):
             raise StoreError(
                 f"{file}: expected the bytes that were exported for {item.id!r} ({stored}), found others. Export "
                 "it again."
             )
-        is_map = parse_feature(stored).what == MAP
-        values[stored] = rows.reshape(int(column.h[i]), int(column.w[i]), -1) if is_map else rows[0]
+        values[stored] = Lines(rows, int(column.h[i]), int(column.w[i]))
     return Given(
         item.id, item.sha256, item.width, item.height, facts["status"][i], "" if ok else facts["reason"][i], values
     )
@@ -253,10 +266,9 @@ def _given(
 
 
 def _whole(store: FeatureStore, items: Sequence[PlanItem], column: Column) -> NDArray[Any]:
-    is_map = parse_feature(column.stored).what == MAP
-    values = np.empty((column.rows, column.width), format.MAP_DTYPE if is_map else format.SUMMARY_DTYPE)
+    values = np.empty((column.rows, column.width), column.form.dtype)
     for i, rows in _values(store, items, column):
-        values[_rows(column, i)] = rows
+        values[column.slice(i)] = rows
     return values
 
 
@@ -282,7 +294,7 @@ def _to_parquet(store: FeatureStore, items: Sequence[PlanItem], columns: Sequenc
         offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
         flat = pa.array(_whole(store, items, column).reshape(-1))
         table[column.stored] = pa.LargeListArray.from_arrays(offsets, flat, mask=pa.array(~have))
-        if parse_feature(column.stored).what == MAP:
+        if column.form.by_token:
             table |= {f"{column.stored}/{field}": pa.array(getattr(column, field)) for field in ("h", "w")}
     schema = {"sam_iqa": json.dumps(store.header, sort_keys=True)}
     pq.write_table(pa.table(table).replace_schema_metadata(schema), out)

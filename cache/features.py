@@ -10,12 +10,14 @@ from typing import NamedTuple
 from cache.errors import UsageError
 
 MAP = "map"
+MAP8 = "map8"  # the same in half the bytes: see `cache.forms`
+MAPS = (MAP, MAP8)
 VECTOR = "vector"
 _PART = re.compile(r"[a-z0-9._-]+")
 
 
 class FeatureName(NamedTuple):
-    """A named place in an encoder, and what is kept of it: its `map` or a summary such as `moments`; of a place that
+    """A named place in an encoder, and what is kept of it: its `map` (or `map8`) or a summary such as `moments`; of a place that
     gives one vector an image, that `vector`.
     """
 
@@ -59,7 +61,7 @@ def expand(
     Args:
         patterns: `TAP:WHAT`, where TAP may hold `*`, `?` and `[...]`.
         taps: what the encoder has.
-        summaries: what can be kept beside `map`; default: all summaries of this version.
+        summaries: what can be kept beside maps; default: all summaries of this version.
         vectors: those of the taps that give one vector an image.
 
     Raises:
@@ -74,7 +76,7 @@ def expand(
         tap_pattern, colon, what = pattern.partition(":")
         if not colon or not tap_pattern or not what:
             raise UsageError(f"Expected a feature as TAP:WHAT, such as neck:map or '*:moments'; found {pattern!r}.")
-        known = (MAP, *summaries, VECTOR)
+        known = (*MAPS, *summaries, VECTOR)
         if what not in known:
             raise UsageError(f"Unknown {what!r} in {pattern!r}: what is kept of a tap is one of {', '.join(known)}.")
         fitting = [i for i, tap in enumerate(taps) if fnmatchcase(tap, tap_pattern)]

@@ -16,9 +16,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.forms import Form
+
 FORMAT = 1
-MAP_DTYPE = "float16"
-SUMMARY_DTYPE = "float32"
 SUMMARY_CHUNK = 8
 CHUNK_BYTES = 128 * 1024
 ABSENT = np.uint64(2**64 - 1)
@@ -35,11 +35,11 @@ def shard_name(block: int) -> str:
     return f"c.{block}.0"
 
 
-def inner_rows(width: int, is_map: bool) -> int:
+def inner_rows(width: int, form: Form) -> int:
     """Rows of an inner chunk: of a map the power of two nearest 128 KiB, of a summary 8."""
-    if not is_map:
+    if not form.by_token:
         return SUMMARY_CHUNK
-    return 1 << max(0, round(math.log2(CHUNK_BYTES / (2 * width))))
+    return 1 << max(0, round(math.log2(CHUNK_BYTES / (form.dtype.itemsize * width))))
 
 
 def capacity(most: int, inner: int) -> int:
@@ -47,7 +47,7 @@ def capacity(most: int, inner: int) -> int:
     return max(1, -(-most // inner)) * inner
 
 
-def array_document(blocks: int, rows: int, width: int, inner: int, is_map: bool) -> bytes:
+def array_document(blocks: int, rows: int, width: int, inner: int, form: Form) -> bytes:
     """`zarr.json` of one plan's array: a function of plan and feature alone, so that whoever comes first writes the
     same.
     """
@@ -56,10 +56,10 @@ def array_document(blocks: int, rows: int, width: int, inner: int, is_map: bool)
         "zarr_format": 3,
         "node_type": "array",
         "shape": [blocks * rows, width],
-        "data_type": MAP_DTYPE if is_map else SUMMARY_DTYPE,
+        "data_type": form.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows, width]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "fill_value": 0.0 if is_map else "NaN",
+        "fill_value": form.fill,
         "codecs": [
             {
                 "name": "sharding_indexed",
@@ -71,7 +71,7 @@ def array_document(blocks: int, rows: int, width: int, inner: int, is_map: bool)
                 },
             }
         ],
-        "dimension_names": ["token" if is_map else "row", "channel"],
+        "dimension_names": ["token" if form.by_token else "row", "channel"],
         "attributes": {},
     }
     return _json(document)
@@ -86,20 +86,19 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True).encode()
 
 
-def shard_parts(rows: Sequence[NDArray[Any]], width: int, capacity_rows: int, inner: int, is_map: bool) -> list[Part]:
+def shard_parts(rows: Sequence[NDArray[Any]], width: int, capacity_rows: int, inner: int, form: Form) -> list[Part]:
     """The bytes of one shard, in pieces that are not copied together.
 
     Args:
         rows: arrays (n_i, width) that follow each other from row 0.
     """
-    dtype = np.dtype(MAP_DTYPE if is_map else SUMMARY_DTYPE)
-    parts: list[Part] = [memoryview(np.ascontiguousarray(a, dtype=dtype)).cast("B") for a in rows if a.size]
+    parts: list[Part] = [memoryview(np.ascontiguousarray(a, dtype=form.dtype)).cast("B") for a in rows if a.size]
     used = sum(len(a) for a in rows)
     chunks = -(-used // inner)
-    padding = np.full((chunks * inner - used, width), 0.0 if is_map else np.nan, dtype=dtype)
+    padding = np.full((chunks * inner - used, width), float(form.fill), dtype=form.dtype)
     if padding.size:
         parts.append(padding.tobytes())
-    size = inner * width * dtype.itemsize
+    size = inner * width * form.dtype.itemsize
     index = np.full((capacity_rows // inner, 2), ABSENT, dtype="<u8")
     index[:chunks, 0] = np.arange(chunks, dtype=np.uint64) * np.uint64(size)
     index[:chunks, 1] = size

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from cache import format
 from cache.blocks import Plan, PlanItem
 from cache.errors import StoreError, UsageError
-from cache.features import MAP, VECTOR, FeatureName, check_kind, parse_feature
+from cache.features import MAPS, VECTOR, FeatureName, check_kind, parse_feature
+from cache.forms import form_of
 
 Grid = Callable[[str, int, int], tuple[int, int]]
 
@@ -31,7 +32,7 @@ def stored_name(name: FeatureName) -> str:
     """`stage.6:moments.1`: a summary's revision is part of what is on the disk. What the encoder itself gives, a map
     or a vector, has its revision in the store's identity.
     """
-    if name.what in (MAP, VECTOR):
+    if name.what in (*MAPS, VECTOR):
         return str(name)
     from cache.summaries import SUMMARIES
 
@@ -43,8 +44,8 @@ def plain_name(stored: str) -> FeatureName | None:
     from cache.summaries import SUMMARIES
 
     name = parse_feature(stored)
-    plain = name if name.what in (MAP, VECTOR) else FeatureName(name.tap, name.what.rpartition(".")[0])
-    known = plain.what in (MAP, VECTOR, *SUMMARIES)
+    plain = name if name.what in (*MAPS, VECTOR) else FeatureName(name.tap, name.what.rpartition(".")[0])
+    known = plain.what in (*MAPS, VECTOR, *SUMMARIES)
     return plain if known and stored_name(plain) == stored else None
 
 
@@ -58,7 +59,7 @@ class Layout:
 
     def order(self, name: FeatureName) -> tuple[int, bool, str]:
         """Sorts features by tap, a tap's map first: one order however they were typed."""
-        return next((i for i, tap in enumerate(self.taps) if tap.name == name.tap), 0), name.what != MAP, name.what
+        return next((i for i, tap in enumerate(self.taps) if tap.name == name.tap), 0), name.what not in MAPS, name.what
 
     def width(self, name: FeatureName) -> int:
         """Channels of a map, numbers of a summary or a vector.
@@ -73,7 +74,7 @@ class Layout:
                 "Choose another --store."
             )
         check_kind(name, vector=stride == 0)
-        if name.what in (MAP, VECTOR):
+        if name.what in (*MAPS, VECTOR):
             return channels
         from cache.summaries import SUMMARIES
 
@@ -81,14 +82,15 @@ class Layout:
 
     def inner(self, name: FeatureName) -> int:
         """Rows of an inner chunk."""
-        return format.inner_rows(self.width(name), name.what == MAP)
+        return format.inner_rows(self.width(name), form_of(name.what))
 
     @staticmethod
     def tokens(name: FeatureName, items: Sequence[PlanItem], grid: Grid) -> int:
         """Rows that these images can need."""
-        if name.what != MAP:
+        form = form_of(name.what)
+        if not form.by_token:
             return len(items)
-        return sum(h * w for h, w in (grid(name.tap, i.width, i.height) for i in items if i.width > 0))
+        return sum(form.rows(*grid(name.tap, i.width, i.height)) for i in items if i.width > 0)
 
     def capacity(self, plan: Plan, name: FeatureName, grid: Grid) -> int:
         """Rows of a shard: a function of plan and feature alone (the grid follows from the store's identity)."""

@@ -1,4 +1,4 @@
-"""Rows that were just encoded and never stored, with the same face as `Features`. Reads and writes no file."""
+"""Rows that were just encoded and never stored; face and numbers are those of `Features`. Reads and writes no file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.features import parse_feature
+from cache.forms import as_read
 
 Rows = NDArray[np.int64]
 Batch = list[tuple[Rows, NDArray[np.float16]]]
@@ -43,7 +44,8 @@ class InMemory:
         return len(self.ids)
 
     def _value(self, name: str, row: int) -> NDArray[Any]:
-        return self._rows[row].features[str(parse_feature(name))]
+        feature = parse_feature(name)
+        return as_read(feature.what, self._rows[row].features[str(feature)])
 
     def channels(self, name: str) -> int:
         """Channels of a map, width of a summary."""

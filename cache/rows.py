@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from cache import format
 from cache.errors import StoreError
+from cache.features import parse_feature
+from cache.forms import Lines, from_lines
 from cache.memory import Batch, EncodedRow, InMemory, Rows, gather
 from cache.shards import ADVICE, Shard, Shards, Span, fetch
 
@@ -101,13 +103,13 @@ class Features:
         return values
 
     def map(self, name: str, row: int) -> NDArray[np.float16]:
-        """One map, (h, w, C) float16, a read-only view of the file."""
+        """One map, (h, w, C) float16: a read-only view of the file, unless it is stored as `map8`."""
         span = self._spans[name][row]
-        return self._read(name, row).reshape(span.h, span.w, -1)
+        return from_lines(parse_feature(name).what, Lines(self.stored(name, row), span.h, span.w))
 
     def summary(self, name: str, row: int) -> NDArray[np.float32]:
         """One row of a summary, (d,) float32, a read-only view of the file."""
-        return self._read(name, row)[0]
+        return self.stored(name, row)[0]
 
     def file(self, name: str, row: int) -> Path:
         """The shard that a row lies in."""
@@ -131,18 +133,18 @@ class Features:
 
     def read_into(self, name: str, rows: Rows, out: NDArray[np.float16]) -> None:
         """Maps of one grid copied into `out` (n, h, w, C), contiguous; one that is used again costs no new memory."""
-        lines, spans = out.reshape(len(out), -1), self._spans[name]
+        lines, spans, what = out.reshape(len(out), -1), self._spans[name], parse_feature(name).what
         for k, row in enumerate(rows.tolist()):
             shard = self._shard(name, row)
             span = spans[row]
             first = span.offset - span.block * shard.capacity
             if self.check == "never" or (self.check == "first" and (shard.file, first) in _checked):
-                found = shard.rows[first : first + span.h * span.w]
-                if first < 0 or len(found) != span.h * span.w:
+                found = shard.rows[first : first + span.rows]
+                if first < 0 or len(found) != span.rows:
                     raise self._damaged(name, row, "a truncated shard")
             else:
-                found = self._read(name, row)
-            lines[k] = found.reshape(-1)
+                found = self.stored(name, row)
+            lines[k] = from_lines(what, Lines(found, span.h, span.w)).reshape(-1)
 
     def problem(self, name: str, row: int) -> str:
         """What is wrong with a row's bytes or its shard's index, read now; "" where nothing is."""
@@ -152,7 +154,7 @@ class Features:
         except StoreError:
             return "the shard or its array's document is missing or cannot be read"
         found, _ = _rows_of(shard, span)
-        if len(found) != span.h * span.w:
+        if len(found) != span.rows:
             return "the shard is truncated"
         if format.crc32c(found) != span.crc32c:
             return "other bytes than were written (checksum)"
@@ -160,11 +162,12 @@ class Features:
             return "the shard's index is damaged (checksum)"
         return ""
 
-    def _read(self, name: str, row: int) -> NDArray[Any]:
+    def stored(self, name: str, row: int) -> NDArray[Any]:
+        """One row's feature as it lies in its array, (n, width), checked."""
         shard = self._shard(name, row)
         span = self._spans[name][row]
         found, key = _rows_of(shard, span)
-        if len(found) != span.h * span.w:
+        if len(found) != span.rows:
             raise self._damaged(name, row, "a truncated shard")
         if self.check == "always" or (self.check == "first" and key not in _checked):
             fetch(shard, key[1], len(found))
@@ -204,4 +207,4 @@ class Features:
 def _rows_of(shard: Shard, span: Span) -> tuple[NDArray[Any], tuple[str, int]]:
     """The rows of a span, and the key that remembers them as checked."""
     first = span.offset - span.block * shard.capacity
-    return shard.rows[max(first, 0) : max(first, 0) + span.h * span.w], (shard.file, first)
+    return shard.rows[max(first, 0) : max(first, 0) + span.rows], (shard.file, first)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cache import format
 from cache.errors import StoreError
-from cache.features import MAP, parse_feature
+from cache.features import parse_feature
+from cache.forms import form_of
 from cache.layout import Layout
 
 ADVICE = (
@@ -27,7 +28,7 @@ MOST_OPEN = 512  # a mapping holds a file handle, and a process has 1,024 of the
 
 
 class Span(NamedTuple):
-    """Where one image's feature lies: plan and block, absolute row offset, grid, crc32c of its bytes."""
+    """Where one image's feature lies: plan and block, absolute row offset, grid, crc32c of its bytes, and its rows."""
 
     plan: int
     block: int
@@ -35,6 +36,7 @@ class Span(NamedTuple):
     h: int
     w: int
     crc32c: int
+    rows: int
 
 
 class Shard(NamedTuple):
@@ -98,7 +100,7 @@ class Shards:
         except (OSError, ValueError) as error:  # an empty file is a ValueError
             raise StoreError(f"Expected a shard at {file}, found none that can be read ({error}). {ADVICE}") from error
         raw = np.frombuffer(mapped, np.uint8)
-        dtype = np.dtype(format.MAP_DTYPE if parse_feature(stored).what == MAP else format.SUMMARY_DTYPE)
+        dtype = form_of(parse_feature(stored).what).dtype
         line = width * dtype.itemsize
         whole = max(0, len(raw) - (16 * (capacity // inner) + 4)) // line
         rows = raw[: whole * line].view(dtype).reshape(whole, width)

@@ -86,6 +86,7 @@ class Snapshot:
         failed: dict[str, str] = {}
         for where in sorted(self.counting):
             for commit in self.commits[where]:
+                forms = commit.forms
                 for row in commit.rows:
                     if self.live[row.id] != where:
                         continue
@@ -94,7 +95,8 @@ class Snapshot:
                         continue
                     mine = spans.setdefault(row.id, {})
                     for i, feature in enumerate(commit.features):
-                        mine.setdefault(feature, Span(*where, row.offset[i], row.h[i], row.w[i], row.crc32c[i]))
+                        h, w, rows = row.h[i], row.w[i], forms[i].rows(row.h[i], row.w[i])
+                        mine.setdefault(feature, Span(*where, row.offset[i], h, w, row.crc32c[i], rows))
         return spans, {i: reason for i, reason in failed.items() if i not in spans}
 
     def features_of(self, where: Where) -> set[str]:

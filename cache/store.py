@@ -18,13 +18,14 @@ import msgspec
 from cache import blocks, format, index, objects, planning
 from cache.blocks import BlockTask, Plan, PlanItem
 from cache.errors import StoreError, UsageError
-from cache.features import MAP, FeatureName, parse_feature
+from cache.features import MAPS, FeatureName, parse_feature
+from cache.forms import form_of, to_lines
 from cache.identity import Identity, differences, key8
 from cache.layout import Grid, Layout, Tap, plain_name, stored_name
 from cache.rows import Features
 from cache.shards import Shards, Span
 from cache.snapshot import Disk, Snapshot
-from cache.writing import Given, Row, Shape, as_planned, write_block
+from cache.writing import Given, Row, Shape, write_block
 
 __all__ = ["FeatureStore", "Grid", "Row", "Status", "Tap"]
 
@@ -162,7 +163,9 @@ class FeatureStore:
             return []
         names = (plain_name(name) for name in (set.intersection(*have) if everywhere else set.union(*have)))
         order = {tap.name: i for i, tap in enumerate(self.taps)}
-        return sorted((n for n in names if n is not None), key=lambda n: (n.what != MAP, n.what, order.get(n.tap, 0)))
+        return sorted(
+            (n for n in names if n is not None), key=lambda n: (n.what not in MAPS, n.what, order.get(n.tap, 0))
+        )
 
     def damaged(self) -> list[Path]:
         """Commits that cannot be read and whose features have not been made again."""
@@ -239,7 +242,8 @@ class FeatureStore:
     def predicted_bytes(self, task: BlockTask, grid: Grid) -> int:
         """Bytes of features that a task will write."""
         return sum(
-            self.layout.tokens(f, task.items, grid) * self.width(f) * (2 if f.what == MAP else 4) for f in task.features
+            self.layout.tokens(f, task.items, grid) * self.width(f) * form_of(f.what).dtype.itemsize
+            for f in task.features
         )
 
     # --- planning and writing ---------------------------------------------------------------------------------------
@@ -310,18 +314,13 @@ class FeatureStore:
         plan = self.state.plans.get(task.plan)
         if plan is None:
             return self.refresh()
-        rows = [as_planned(row, item) for row, item in zip(rows, task.items, strict=True)]
-        self._check(task, rows, grid)
+        given = [_given(row, item, task.features) for row, item in zip(rows, task.items, strict=True)]
+        self._check(task, given, grid)
         shapes = {stored_name(f): Shape(self.layout.capacity(plan, f, grid), self.width(f)) for f in task.features}
         fits = all(
-            sum(len(r.features[str(f)].reshape(-1, self.width(f))) for r in rows if r.status == "ok")
-            <= shapes[stored_name(f)].capacity
-            for f in task.features
+            sum(len(g.features[stored].rows) for g in given if g.status == "ok") <= shape.capacity
+            for stored, shape in shapes.items()
         )
-        given = [
-            Given(*row_facts(row), {stored_name(f): row.features[str(f)] for f in task.features if row.features})
-            for row in rows
-        ]
         try:
             done = fits and write_block(self.layout, plan.number, len(plan.blocks), task.block, shapes, given)
         except StoreError:
@@ -346,26 +345,33 @@ class FeatureStore:
             objects.put_once(file, [json.dumps(find()).encode()])
         return int(json.loads(file.read_bytes()))
 
-    def _check(self, task: BlockTask, rows: Sequence[Row], grid: Grid) -> None:
+    def _check(self, task: BlockTask, rows: Sequence[Given], grid: Grid) -> None:
         """An encoder that gives more than it declares would burst its shard, or its neighbour's."""
         for feature in task.features:
-            width, is_map = self.width(feature), feature.what == MAP
+            width, by_token = self.width(feature), form_of(feature.what).by_token
             for row in rows:
                 if row.status != "ok":
                     continue
-                shape = row.features[str(feature)].shape
-                most = grid(feature.tap, row.width, row.height) if is_map else (1, 1)
-                h, w = shape[:2] if is_map else (1, 1)
-                if shape[-1] != width or h > most[0] or w > most[1]:
+                lines = row.features[stored_name(feature)]
+                most = grid(feature.tap, row.width, row.height) if by_token else (1, 1)
+                if lines.rows.shape[1] != width or lines.h > most[0] or lines.w > most[1]:
                     raise StoreError(
                         f"{self.path}, {feature} of {row.id!r}: expected {width} channels and a grid of at most "
-                        f"{most[0]}x{most[1]}, as the encoder declares; found {shape}."
+                        f"{most[0]}x{most[1]}, as the encoder declares; found "
+                        f"{lines.rows.shape[1]} and {lines.h}x{lines.w}."
                     )
 
 
-def row_facts(row: Row) -> tuple[str, str, int, int, str, str]:
-    """What a row says beside its features."""
-    return row.id, row.sha256, row.width, row.height, row.status, row.reason
+def _given(row: Row, item: PlanItem, features: Sequence[FeatureName]) -> Given:
+    """An encoded row as it is stored; failed as "changed" where it is of other bytes or another size: its plan has no
+    room for it.
+    """
+    facts = row.id, row.sha256, row.width, row.height
+    if row.status != "ok":
+        return Given(*facts, row.status, row.reason, {})
+    if facts[1:] != (item.sha256, item.width, item.height):
+        return Given(*facts, "failed", "changed", {})
+    return Given(*facts, "ok", row.reason, {stored_name(f): to_lines(f.what, row.features[str(f)]) for f in features})
 
 
 def bytes_below(folder: Path) -> int:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache import blocks, format, objects
-from cache.blocks import Commit, CommitRow, PlanItem
+from cache.blocks import Commit, CommitRow
 from cache.errors import StoreError
-from cache.features import MAP, parse_feature
+from cache.features import parse_feature
+from cache.forms import Lines, form_of
 from cache.layout import Layout
 
 Placed = list[tuple[int, int, int, int]]  # offset, h, w, crc32c of each row
@@ -38,7 +39,7 @@ class Row(Protocol):
 
 
 class Given(NamedTuple):
-    """A row as it is written: `features` by the names they are stored under."""
+    """A row as it is written: `features` as they are stored, by the names they are stored under."""
 
     id: str
     sha256: str
@@ -46,7 +47,7 @@ class Given(NamedTuple):
     height: int
     status: str
     reason: str
-    features: Mapping[str, NDArray[Any]]
+    features: Mapping[str, Lines]
 
 
 class Shape(NamedTuple):
@@ -56,22 +57,15 @@ class Shape(NamedTuple):
     width: int
 
 
-def as_planned(row: Row, item: PlanItem) -> Row:
-    """The row, failed as "changed" where it is of other bytes or another size: its plan has no room for it."""
-    if row.status != "ok" or (row.sha256, row.width, row.height) == (item.sha256, item.width, item.height):
-        return row
-    return Given(row.id, row.sha256, row.width, row.height, "failed", "changed", {})
-
-
 def write_block(
-    layout: Layout, plan: int, count: int, block: int, shapes: Mapping[str, Shape], rows: Sequence[Row]
+    layout: Layout, plan: int, count: int, block: int, shapes: Mapping[str, Shape], rows: Sequence[Given]
 ) -> bool:
     """Writes the shards of a block and its commit; equal bytes that are there already are adopted.
 
     Args:
         count: blocks of this plan.
         shapes: the stored features, in the order of the commit.
-        rows: their `features` hold a map as (h, w, C), a summary as (d,), under the stored names.
+        rows: the images of the block, in its order.
 
     Returns:
         False where another shard of this name is there, without a commit for it: nothing was committed.
@@ -81,20 +75,20 @@ def write_block(
     """
     placed: list[Placed] = []
     for stored, (capacity, width) in shapes.items():
-        is_map = parse_feature(stored).what == MAP
-        inner = format.inner_rows(width, is_map)
-        values = [_values(row, stored, width, is_map) for row in rows]
-        flat = [value.reshape(-1, width) for value in values]
-        folder = _array(layout, stored, plan, format.array_document(count, capacity, width, inner, is_map))
+        form = form_of(parse_feature(stored).what)
+        inner = format.inner_rows(width, form)
+        empty = Lines(np.full((0 if form.by_token else 1, width), float(form.fill), form.dtype), 0, 0)
+        lines = [row.features[stored] if row.status == "ok" else empty for row in rows]
+        folder = _array(layout, stored, plan, format.array_document(count, capacity, width, inner, form))
         file = folder / format.shard_name(block)
-        parts = format.shard_parts(flat, width, capacity, inner, is_map)
+        parts = format.shard_parts([one.rows for one in lines], width, capacity, inner, form)
         sums: list[int] = []
         if not objects.put_once(file, _summed(parts, sums), size=sum(map(len, parts))):
             sums.clear()
             if not objects.same(file, _summed(parts, sums)):
                 return False
         objects.sync_folder(folder)
-        placed.append(_placed(rows, values, flat, sums, block * capacity, is_map))
+        placed.append(_placed(rows, lines, sums, block * capacity))
     nothing: list[list[int]] = [[], [], [], []]
     columns = [[list(column) for column in zip(*row, strict=True)] for row in zip(*placed, strict=True)]
     commit_rows = tuple(
@@ -114,14 +108,6 @@ def write_block(
     return True
 
 
-def _values(row: Row, stored: str, width: int, is_map: bool) -> NDArray[Any]:
-    """What is stored for a row; of a failed one, no tokens of a map and a row of NaN in a table."""
-    dtype = np.dtype(format.MAP_DTYPE if is_map else format.SUMMARY_DTYPE)
-    if row.status != "ok":
-        return np.empty((0, width), dtype) if is_map else np.full(width, np.nan, dtype)
-    return np.ascontiguousarray(row.features[stored], dtype=dtype)
-
-
 def _summed(parts: Sequence[format.Part], sums: list[int]) -> Iterator[format.Part]:
     """The parts; each one's crc32c is taken just before it is written, which then finds it in the processor's cache."""
     for part in parts:
@@ -129,22 +115,14 @@ def _summed(parts: Sequence[format.Part], sums: list[int]) -> Iterator[format.Pa
         yield part
 
 
-def _placed(
-    rows: Sequence[Row],
-    values: Sequence[NDArray[Any]],
-    flat: Sequence[NDArray[Any]],
-    sums: Sequence[int],
-    first: int,
-    is_map: bool,
-) -> Placed:
+def _placed(rows: Sequence[Given], lines: Sequence[Lines], sums: Sequence[int], first: int) -> Placed:
     """Where each row lies; `sums` begin with one of each that has any numbers."""
     found: Placed = []
     left = iter(sums)
-    for row, value, lines in zip(rows, values, flat, strict=True):
-        crc = next(left) if lines.size else 0
-        h, w = value.shape[:2] if is_map else (1, 1)
-        found.append((first, h, w, crc) if row.status == "ok" else (first, 0, 0, 0))
-        first += len(lines)
+    for row, one in zip(rows, lines, strict=True):
+        crc = next(left) if one.rows.size else 0
+        found.append((first, one.h, one.w, crc) if row.status == "ok" else (first, 0, 0, 0))
+        first += len(one.rows)
     return found
 
 

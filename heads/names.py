@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from heads.errors import HeadError
 
+MAPS = ("map", "map8")  # as stores keep them: exact, or in half the bytes
+
 
 def is_map(name: str) -> bool:
-    """Whether a feature name stands for a map; otherwise it is a summary."""
-    return name.rpartition(":")[2] == "map"
+    """Whether a feature name stands for a map, however it is stored; otherwise it is a summary."""
+    return name.rpartition(":")[2] in MAPS
 
 
 def unqualified(name: str) -> str:
@@ -19,8 +21,8 @@ def unqualified(name: str) -> str:
 
 def output_maps(available: Sequence[str], output: str) -> list[str]:
     """The map of the output tap in every store that has it, or its plain name where none has."""
-    wanted = f"{output}:map"
-    return list(dict.fromkeys(name for name in available if unqualified(name) == wanted)) or [wanted]
+    found = [[name for name in available if unqualified(name) == f"{output}:{what}"] for what in MAPS]
+    return list(dict.fromkeys(next(filter(None, found), [f"{output}:{MAPS[0]}"])))
 
 
 def all_summaries(available: Sequence[str]) -> list[str]:

@@ -258,7 +258,8 @@ def make_head(
     else:
         output = str(store.provenance.get("output", ""))
         kept = store.provenance.get("features", [*[f"{output}:map"] * (output in taps), "*:moments"])
-        offered = [name for name in map(str, expand(kept, taps, vectors=vectors)) if name in available]
+        halved = [f"{output}:map8"] * (output in taps and output not in vectors)
+        offered = [name for name in map(str, expand([*kept, *halved], taps, vectors=vectors)) if name in available]
         names = head.default_features(offered, output)
     missing = [name for name in names if name not in available]
     for name in (name for name in missing if "*" not in name):

@@ -150,17 +150,30 @@ def truth(path: Path, name: FeatureName) -> np.ndarray:
     """What a store must hold for an image, computed without one."""
     rgb = np.array(Image.open(path).convert("RGB"))
     maps = FakeEncoder().encode(torch.from_numpy(rgb).permute(2, 0, 1)[None], rgb.shape[:2], [name.tap])[name.tap]
-    if name.what == "map":
-        return maps[0].permute(1, 2, 0).half().numpy()
+    if name.what.startswith("map"):
+        exact = maps[0].permute(1, 2, 0).half().numpy()
+        return exact if name.what == "map" else in_256_steps(exact)
     flat = maps[0].half().double().flatten(1)  # summaries are of what is stored
     std = flat.std(1) if flat.shape[1] > 1 else torch.zeros(len(flat), dtype=torch.float64)
     return torch.cat([flat.mean(1), std]).float().numpy()
 
 
+def in_256_steps(exact: np.ndarray) -> np.ndarray:
+    """What a map8 gives back of a map, number by number."""
+    found = np.empty_like(exact)
+    for c in range(exact.shape[2]):
+        channel = exact[:, :, c].astype(np.float32)
+        low, step = channel.min(), (channel.max() - channel.min()) / np.float32(255)
+        for at, value in np.ndenumerate(channel):
+            code = round(float((value - low) / step)) if step > 0 else 0  # round half to even, as rint does
+            found[(*at, c)] = np.float16(np.float32(code) * step + low)
+    return found
+
+
 def stored(store: FeatureStore, name: FeatureName) -> dict[str, np.ndarray]:
     """Everything that a store holds of one feature."""
     rows = store.select_any([str(name)])
-    read = rows.map if name.what == "map" else rows.summary
+    read = rows.map if name.what.startswith("map") else rows.summary
     return {image_id: read(str(name), i) for i, image_id in enumerate(rows.ids)}
 
 

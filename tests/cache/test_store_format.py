@@ -15,15 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache import format as fmt
+from cache.forms import form_of
 
 
-def write_array(folder: Path, shards: list[list[np.ndarray]], width: int, inner: int, is_map: bool) -> int:
+def write_array(folder: Path, shards: list[list[np.ndarray]], width: int, inner: int, what: str) -> int:
     """An array as the store writes it: one shard a block; returns rows a shard."""
     rows = fmt.capacity(max(sum(len(a) for a in shard) for shard in shards), inner)
     folder.mkdir(parents=True)
-    (folder / "zarr.json").write_bytes(fmt.array_document(len(shards), rows, width, inner, is_map))
+    (folder / "zarr.json").write_bytes(fmt.array_document(len(shards), rows, width, inner, form_of(what)))
     for block, shard in enumerate(shards):
-        parts = fmt.shard_parts(shard, width, rows, inner, is_map)
+        parts = fmt.shard_parts(shard, width, rows, inner, form_of(what))
         (folder / fmt.shard_name(block)).write_bytes(b"".join(parts))
     return rows
 
@@ -41,7 +42,7 @@ def with_tensorstore(folder: Path) -> np.ndarray:
     counts=st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=4),
     width=st.integers(1, 5),
     inner=st.sampled_from([1, 2, 8]),
-    is_map=st.booleans(),
+    what=st.sampled_from(["map", "map8", "moments"]),
     seed=st.integers(0, 9),
 )
 @settings(max_examples=60, deadline=None)
@@ -49,17 +50,17 @@ def test_zarr_python_and_tensorstore_read_what_was_written(
     counts: list[list[int]],
     width: int,
     inner: int,
-    is_map: bool,
+    what: str,
     seed: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Blocks of any fill, empty ones too: rows in order from the block's first row, the fill value behind them."""
-    dtype = fmt.MAP_DTYPE if is_map else fmt.SUMMARY_DTYPE
+    dtype = {"map": "float16", "map8": "uint8", "moments": "float32"}[what]
     random = np.random.default_rng(seed)
-    shards = [[random.standard_normal((n, width)).astype(dtype) for n in block] for block in counts]
+    shards = [[random.uniform(0, 256, (n, width)).astype(dtype) for n in block] for block in counts]
     folder = tmp_path_factory.mktemp("array") / "1"
-    rows = write_array(folder, shards, width, inner, is_map)
-    expected = np.full((len(shards) * rows, width), 0 if is_map else np.nan, dtype)
+    rows = write_array(folder, shards, width, inner, what)
+    expected = np.full((len(shards) * rows, width), np.nan if what == "moments" else 0, dtype)
     for block, shard in enumerate(shards):
         if shard:
             values = np.concatenate(shard)
@@ -72,7 +73,7 @@ def test_zarr_python_and_tensorstore_read_what_was_written(
 
 def test_a_mapped_shard_is_the_array(tmp_path: Path) -> None:
     values = np.arange(40, dtype=np.float16).reshape(20, 2)
-    write_array(tmp_path / "1", [[values]], 2, 8, True)
+    write_array(tmp_path / "1", [[values]], 2, 8, "map")
     raw = np.memmap(tmp_path / "1" / "c.0.0", mode="r")
     assert raw[: values.nbytes].tobytes() == values.tobytes()
 
@@ -100,7 +101,7 @@ def test_several_hundred_sizes_cost_hardly_more_than_one(tmp_path: Path) -> None
     """The trap: an array a size made 674 objects of 31. Same tokens, one size against 600: bytes within 5%, files
     equal.
     """
-    width, inner, n = 96, fmt.inner_rows(96, True), 600
+    width, inner, n = 96, fmt.inner_rows(96, form_of("map")), 600
     random = np.random.default_rng(0)
     one = [(24, 24)] * n
     many = [(int(h), int(w)) for h, w in zip(random.integers(8, 41, n), random.integers(8, 41, n), strict=True)]
@@ -109,7 +110,7 @@ def test_several_hundred_sizes_cost_hardly_more_than_one(tmp_path: Path) -> None
     for name, grids in (("one", one), ("many", sorted(many))):
         blocks = [grids[i : i + 256] for i in range(0, n, 256)]
         shards = [[np.ones((h * w, width), np.float16) for h, w in block] for block in blocks]
-        write_array(tmp_path / name, shards, width, inner, True)
+        write_array(tmp_path / name, shards, width, inner, "map")
         sizes = [p.stat().st_size for p in (tmp_path / name).iterdir()]
         payload = sum(h * w for h, w in grids) * width * 2
         used[name] = (sum(sizes) / payload, len(sizes))
@@ -119,10 +120,11 @@ def test_several_hundred_sizes_cost_hardly_more_than_one(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("width", [1, 3, 16, 64, 256, 768, 1280, 70_000, 1_000_000])
 def test_inner_chunks_of_maps_are_powers_of_two_near_128_kib(width: int) -> None:
-    rows = fmt.inner_rows(width, True)
-    assert rows & (rows - 1) == 0
-    assert rows == 1 or 2**-0.5 <= rows * width * 2 / fmt.CHUNK_BYTES <= 2**0.5
-    assert fmt.inner_rows(width, False) == 8
+    for what, size in (("map", 2), ("map8", 1)):
+        rows = fmt.inner_rows(width, form_of(what))
+        assert rows & (rows - 1) == 0
+        assert rows == 1 or 2**-0.5 <= rows * width * size / fmt.CHUNK_BYTES <= 2**0.5
+    assert fmt.inner_rows(width, form_of("moments")) == 8
 
 
 @given(st.integers(0, 10**9), st.sampled_from([1, 8, 64, 256]))

@@ -31,7 +31,7 @@ from cache.store import FeatureStore
 from cache.verify import verify
 
 SIZES = [(1, 1), (9, 5), (9, 5), (16, 33), (5, 9)]
-PATTERNS = ["coarse:map", "fine:map", "coarse:moments", "fine:moments"]
+PATTERNS = ["coarse:map", "fine:map", "coarse:map8", "coarse:moments", "fine:moments"]
 IDS = [f"i{n}.png" for n in range(6)]
 
 
@@ -81,7 +81,7 @@ class Life(RuleBasedStateMachine):
     def write(self, image_id: str, size: tuple[int, int]) -> None:
         self.seed += 1
         path = self.fakes.write_image(self.images / image_id, *size, seed=self.seed)
-        features = self.fakes.features("*:map", "*:moments")
+        features = self.fakes.features("*:map", "*:moments", "coarse:map8")
         self.versions.setdefault(image_id, []).append({str(f): self.fakes.truth(path, f) for f in features})
         self.broken.discard(image_id)
 
@@ -197,7 +197,7 @@ class Life(RuleBasedStateMachine):
         assert found >= self.unreadable()  # a shard's damaged index is found, too, though its rows can be read
         had = {f for mine in self.store._spans[0].values() for f in mine}
         self.precompute(
-            [f if f.endswith(":map") else f.rpartition(".")[0] for f in sorted(had)] or PATTERNS, sorted(self.versions)
+            [f.rpartition(".")[0] if ":moments" in f else f for f in sorted(had)] or PATTERNS, sorted(self.versions)
         )
         assert verify(self.store) == []
         assert self.unreadable() == set()
@@ -210,7 +210,7 @@ class Life(RuleBasedStateMachine):
         for name in self.store.features(everywhere=False):
             rows = self.store.select_any([str(name)])
             rows.check = "always"
-            read = rows.map if name.what == "map" else rows.summary
+            read = rows.map if name.what.startswith("map") else rows.summary
             for i, image_id in enumerate(rows.ids):
                 see(image_id, str(name), lambda i=i, read=read, name=name: read(str(name), i))
 
