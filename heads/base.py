@@ -102,6 +102,8 @@ class Head(ABC):
 
     Attributes:
         settings: checked, with defaults filled in.
+        device: where networks fit and predict, "cpu" or "cuda"; not a setting, as it is no part of what a head is.
+            Closed forms are solved on the CPU.
         features: names that the head was fitted on, in order; empty before.
         widths: their channels (maps) or widths (summaries).
         history: one entry an epoch: epoch, train_loss, valid_srcc (None without validation rows), seconds,
@@ -112,6 +114,7 @@ class Head(ABC):
     revision: ClassVar[int]
     reads: ClassVar[Literal["maps", "summaries"]]
     Settings: ClassVar[type[HeadSettings]]
+    device: str = "cpu"
 
     def __init__(self, settings: Mapping[str, Any] | HeadSettings | None = None) -> None:
         self.settings: Any = parse_settings(self.Settings, settings)

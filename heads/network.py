@@ -21,13 +21,7 @@ from heads.streams import Reader, measure
 
 
 class NetworkHead(Head):
-    """A head that is trained by `trainer.train`. Subclasses say what the network is made of: `build`.
-
-    Attributes:
-        device: where fit and predict run, "cpu" or "cuda"; not a setting, as it is no part of what a head is.
-    """
-
-    device: str = "cpu"
+    """A head that is trained by `trainer.train`. Subclasses say what the network is made of: `build`."""
 
     def __init__(self, settings: Mapping[str, Any] | HeadSettings | None = None) -> None:
         super().__init__(settings)
@@ -47,7 +41,8 @@ class NetworkHead(Head):
     ) -> Sequence[Self]:
         names = list(examples.features.names)
         widths = [examples.features.channels(name) for name in names]
-        reader = Reader(examples.features, names, self.device)
+        rows = np.unique(np.concatenate([part for plan in plans for part in (plan.train, plan.valid)]))
+        reader = Reader(examples.features, names, self.device, again=rows)
         measured: dict[bytes, Statistics] = {}  # plans with the same train rows share the pass over them
         fitted: list[Self] = []
         for i, plan in enumerate(plans):

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from heads import resident
 from heads.errors import DataError
 from heads.examples import FeatureSource, Rows
 from heads.layers import Batch, Group, Statistics
 from heads.names import is_map
+from heads.resident import tensor
 
 # Rows a batch where nothing is learned; the result of a row does not depend on it.
 READ_BATCH = 64
 
 
 class Reader:
-    """Batches of all features of a head; summaries are read once, maps are streamed.
+    """Batches of all features of a head; summaries are read once, maps are streamed, or held on the device.
 
     Args:
         source: rows of features.
         names: which of them, in the order of the network's embeddings.
         device: where batches go; "cpu", "cuda".
+        again: the only rows that are read, each several times: their maps are held where they fit. None: streamed.
     """
 
-    def __init__(self, source: FeatureSource, names: Sequence[str], device: str = "cpu") -> None:
+    def __init__(
+        self, source: FeatureSource, names: Sequence[str], device: str = "cpu", again: Rows | None = None
+    ) -> None:
         self.names = list(names)
         self._source = source
         self.device = device
         self._tables = {name: tensor(source.table(name)) for name in names if not is_map(name)}
+        maps = [name for name in names if is_map(name)]
+        self._held: dict[str, resident.Resident] = {}
+        if again is not None and maps and resident.fits(source, maps, again, device):
+            self._held = {name: resident.Resident(source, name, again, device) for name in maps}
 
     def batches(self, rows: Sequence[Rows]) -> Iterator[Batch]:
         """One batch for each array of rows, float32."""
@@ -54,13 +61,12 @@ class Reader:
             yield [(torch.arange(len(part)), table[torch.from_numpy(part)].to(self.device))]
 
     def _map_stream(self, name: str, rows: Sequence[Rows]) -> Iterator[list[Group]]:
+        if name in self._held:
+            for held in self._held[name].batches(rows):
+                yield [(positions, maps.float()) for positions, maps in held]
+            return
         for groups in self._source.batches(name, rows):
             yield [(tensor(positions), tensor(maps).to(self.device).float()) for positions, maps in groups]
-
-
-def tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor on an array's memory; a copy where the array is read-only, which torch cannot stand for."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def chunks(rows: Rows, size: int) -> list[Rows]:

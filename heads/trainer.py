@@ -85,7 +85,7 @@ def train(
     Raises:
         FitError: the loss is no longer a number.
     """
-    devices = [torch.cuda.current_device()] if reader.device != "cpu" and torch.cuda.is_available() else []
+    devices = [torch.device(reader.device)] if reader.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(plan.seed)
         network = build()

@@ -100,6 +100,9 @@ def train_head(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in the fit.")] = 0,
     set: Annotated[list[str] | None, typer.Option(help="key=value settings of the head, several allowed.")] = None,
+    device: Annotated[
+        str, typer.Option(help="Where a network trains: cpu, cuda, cuda:1, mps or auto; no part of a run's identity.")
+    ] = "auto",
     root: Annotated[Path | None, typer.Option(help="The dataset's folder, to read its labels afresh.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
     plan: Annotated[
@@ -127,8 +130,10 @@ def train_head(
     from harness.splits.kinds import checked, here
     from harness.splits.ready import named
     from harness.verbs.plans import opener
+    from harness.verbs.precompute import pick_device
 
     config, call = current()
+    where = pick_device(device)
     place = runs or config.path("runs", "runs")
     if plan is not None:
         if split is not None or root is not None:
@@ -140,6 +145,7 @@ def train_head(
         def source(one: Split) -> tuple[Head, Source]:
             opened, data = locate.find_store(stores, one.dataset, encoder), data_of(one.dataset)
             head, names = make_head(variant, opened, features, set)
+            head.device = where
             return head, Source(data, opened, opened.select(names), here(checked(one, data, f"plan {plan}"), data))
 
         def fit(head: Head, sources: list[Source]) -> list[Path]:
@@ -151,6 +157,7 @@ def train_head(
         return Runs(read_run(folder) for folder in train_plan(named(plan, data_of), dataset, source, fit))
     opened, data = open_data(dataset, encoder, store, root, labels)
     head, names = make_head(variant, opened, features, set)
+    head.device = where
     chosen, note = make_splits(data, split)
     console.say(note)
     folders = fit_runs(data, opened, opened.select(names), head, chosen, seed, place, call, allow_leakage)
