@@ -30,8 +30,8 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
     reasons: dict[str, None] = {}
     for result in kept["results"]:  # JSON
         ratio = "–" if result["ratio"] is None else f"{result['ratio']:.3g}"
-        met = {True: "yes", False: "**no**"}.get(result["met"], "not run")
-        lines.append(f"| {result['benchmark']} | {ratio} | {result['goal']} | {met} |")
+        met = {True: "yes", False: "**no**"}.get(result["met"], "not run" if result["goal"] else "–")
+        lines.append(f"| {result['benchmark']} | {ratio} | {result['goal'] or '–'} | {met} |")
         if result.get("why"):
             reasons[result["why"]] = None
     return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]

@@ -16,7 +16,7 @@ import numpy as np
 from cache.blocks import PlanItem
 from cache.encode import Item, encode_items
 from cache.errors import StoreError
-from cache.features import MAP, MAP8, MAPS, FeatureName
+from cache.features import MAP, MAP8, MAPS, VECTOR, FeatureName
 from cache.forms import STEPS, as_read
 from cache.identity import Identity, differences
 from cache.store import FeatureStore
@@ -63,7 +63,7 @@ def tolerance(what: str, precision: str) -> float:
     of_map = 1e-3 if precision == "fp32" else 5e-2
     if what == MAP8:
         return of_map + 2 / STEPS  # what lies between two steps may go to either
-    return of_map if what in (MAP, "moments") else math.sqrt(of_map)
+    return of_map if what in (MAP, VECTOR, "moments") else math.sqrt(of_map)
 
 
 def recompute(
@@ -71,6 +71,7 @@ def recompute(
     ids: Sequence[str],
     root: Path,
     paths: Mapping[str, str],
+    sources: Mapping[str, str],
     encoder: Encoder,
     view: View,
     identity: Identity,
@@ -81,6 +82,7 @@ def recompute(
     Args:
         ids: images that have features in the store.
         root, paths: where they lie now; without a path, where the plan remembers them.
+        sources: where each image is from, for encoders that read facts.
         identity: of this encoder and view.
 
     Raises:
@@ -93,7 +95,10 @@ def recompute(
         )
     items = [_as_stored(store, image_id) for image_id in ids]
     names = store.features(everywhere=False)
-    asked = [Item(i.id, root / (paths.get(i.id) or i.path), i.sha256, i.width, i.height) for i in items]
+    asked = [
+        Item(i.id, root / (paths.get(i.id) or i.path), i.sha256, i.width, i.height, sources.get(i.id, ""))
+        for i in items
+    ]
     again = {}
     for row in encode_items(asked, encoder, view, names):
         again[row.id] = row

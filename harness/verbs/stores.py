@@ -122,6 +122,10 @@ def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) 
         "path": str(opened.path),
         "key": opened.key8,
         "identity": _flat(msgspec.to_builtins(opened.identity)),
+        "why these": (
+            "each changes stored numbers: encoder and weights, the code around them, the precision of its products, "
+            "how an image becomes pixels (view) and is decoded; a store of another value is never taken for this one"
+        ),
         "not in the identity": "labels, paths, which features are kept: none of them changes a number that is stored",
         "status": msgspec.to_builtins(status),
         "failures": reasons or "none",
@@ -241,9 +245,9 @@ def _encode_again(
     config, _ = current()
     folder = locate.needed_root(opened.dataset, root, config)
     data = open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, None, config))
-    paths = dict(zip(map(str, data.manifest["id"]), map(str, data.manifest["path"]), strict=True))
+    paths, sources = (dict(zip(data.manifest["id"], data.manifest[of], strict=True)) for of in ("path", "scene"))
     stated = opened.identity
     loaded, view = resolve_encoder(stated.encoder.name, weights, stated.view.name, device, stated.encoder.precision)
     ids = first_by_hash(whole, count)
     with console.progress(f"encode {opened.dataset} again", len(ids), "image") as bar:
-        return recompute(opened, ids, folder, paths, loaded, view, identity_of(loaded, view), bar.advance)
+        return recompute(opened, ids, folder, paths, sources, loaded, view, identity_of(loaded, view), bar.advance)

@@ -17,6 +17,7 @@ from cache.encode import Item, encode_items
 from cache.errors import StoreError, UsageError
 from cache.features import FeatureName
 from cache.store import FeatureStore
+from cache.summaries import SUMMARIES
 from cache.views import parse_view
 
 SIZES = [(20, 30), (33, 17), (20, 30), (64, 64), (1, 1), (17, 33), (20, 30)]
@@ -86,6 +87,29 @@ def test_a_tap_and_a_summary_can_be_added_later(tmp_path: Path, images: Path, fa
     assert before.items() <= fakes.files(store.path).items()
     assert sum(call[0] for call in encoder.calls) == len(SIZES)
     assert_true(fakes, store, images, names(images), "coarse:map", "*:moments")
+
+
+def test_a_bug_fix_in_one_summary_makes_that_summary_only(
+    tmp_path: Path, images: Path, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trap: an identity that covers every formula, and one corrected formula that throws all maps away."""
+    every = ["coarse:map", "coarse:moments", "coarse:gram"]
+    store = fakes.fill(tmp_path, images, names(images), every)
+    before, gram = fakes.files(store.path), fakes.stored(store, FeatureName("coarse", "gram"))
+    old = SUMMARIES["moments"]
+    fixed = old._replace(revision=old.revision + 1, compute=lambda maps: 2 * old.compute(maps))
+    wrong = fakes.stored(store, FeatureName("coarse", "moments"))
+    monkeypatch.setitem(SUMMARIES, "moments", fixed)
+    store = FeatureStore.open(store.path)
+    tasks = store.pending(fakes.features(*every), names(images))
+    assert {str(f) for task in tasks for f in task.features} == {"coarse:moments"}
+    store = fakes.fill(tmp_path, images, names(images), every)
+    new = fakes.files(store.path).keys() - before.keys()
+    assert before.items() <= fakes.files(store.path).items()
+    assert {name.split("/")[2] for name in new if name.startswith("features/")} == {f"moments.{fixed.revision}"}
+    for image_id, values in fakes.stored(store, FeatureName("coarse", "moments")).items():
+        np.testing.assert_array_equal(values, 2 * wrong[image_id])
+        np.testing.assert_array_equal(fakes.stored(store, FeatureName("coarse", "gram"))[image_id], gram[image_id])
 
 
 def test_p24_a_changed_image_is_made_anew_with_all_that_it_had(tmp_path: Path, images: Path, fakes: ModuleType) -> None:

@@ -27,7 +27,7 @@ def images(tmp_path: Path, fakes: ModuleType) -> Path:
 
 def again(fakes: ModuleType, store: FeatureStore, images: Path, weights: str = "none") -> Recomputed:
     return recompute(
-        store, store.ids(), images, {}, fakes.FakeEncoder(weights), parse_view("native"), fakes.identity(weights)
+        store, store.ids(), images, {}, {}, fakes.FakeEncoder(weights), parse_view("native"), fakes.identity(weights)
     )
 
 
