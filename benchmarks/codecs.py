@@ -139,8 +139,8 @@ def reading(tap: str, maps: np.ndarray, top: Path, rounds: int) -> list[Result]:
             f"{tap}: CPU time to read, {name}, against a mapped file",
             slower[name],
             gb_per_cpu_s=rate[name],
-            why="facts to choose by, most without a goal; zarr-python's own time for one small chunk is most of what it "
-            "takes to read one, with or without a codec",
+            why="facts to choose by, most without a goal; zarr-python's own time for one small chunk is most of what "
+            "it takes to read one, with or without a codec",
         )
         for name in (*CODECS, "map8")
     ]

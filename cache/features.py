@@ -17,8 +17,8 @@ _PART = re.compile(r"[a-z0-9._-]+")
 
 
 class FeatureName(NamedTuple):
-    """A named place in an encoder, and what is kept of it: its `map` (or `map8`) or a summary such as `moments`; of a place that
-    gives one vector an image, that `vector`.
+    """A named place in an encoder, and what is kept of it: its `map` (or `map8`) or a summary such as `moments`; of a
+    place that gives one vector an image, that `vector`.
     """
 
     tap: str
