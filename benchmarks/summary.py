@@ -34,7 +34,18 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
         lines.append(f"| {result['benchmark']} | {ratio} | {result['goal']} | {met} |")
         if result.get("why"):
             reasons[result["why"]] = None
+    lines += [line for result in kept["results"] if "stages" in result for line in stages(result)]  # JSON
     return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]
+
+
+def stages(result: dict[str, dict[str, list[float]]]) -> list[str]:
+    """What each stage of a benchmark cost, as a table of its own."""
+    costs = [f"| {stage} | {seconds:,.2f} | {peak:.2f} |" for stage, (seconds, peak) in result["stages"].items()]
+    return [
+        f"\n| {result['benchmark'].partition(',  ')[0].partition(' peak')[0]} stage | CPU-s | GB |",
+        "|---|---|---|",
+        *costs,
+    ]
 
 
 def main() -> None:
