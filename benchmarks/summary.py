@@ -34,7 +34,17 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
         lines.append(f"| {result['benchmark']} | {ratio} | {result['goal'] or '–'} | {met} |")
         if result.get("why"):
             reasons[result["why"]] = None
+    staged = {str(r["benchmark"]): r["stages"] for r in kept["results"] if "stages" in r}  # JSON
+    lines += stages(staged) if staged else []
     return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]
+
+
+def stages(costs: dict[str, dict[str, list[float]]]) -> list[str]:
+    """What each stage of each benchmark cost: a table with a column a benchmark."""
+    names = list(next(iter(costs.values())))
+    rows = [[name, *(f"{cost[name][0]:,.2f} s, {cost[name][1]:.2f} GB" for cost in costs.values())] for name in names]
+    head = ["stage: CPU-seconds, peak memory", *(name.partition(", peak")[0] for name in costs)]
+    return ["", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))]
 
 
 def main() -> None:

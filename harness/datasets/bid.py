@@ -50,8 +50,8 @@ SPEC = DatasetSpec(
     distortions=0,
     scale=ScoreScale("MOS", 0.0, 5.0, True, "MOS"),
     label_variant="Average Subjective Grade of DatabaseGrades.xls",
-    spread="votes: Number of Grades; std: of the single grades (8 of 586 averages are not the mean of theirs, up to "
-    "0.32 off)",
+    spread="votes: Number of Grades; std: of the single grades (7 of 586 averages are not the mean of theirs, up to "
+    "0.32 off; 5 numbers of grades are not how many there are)",
     group_rule="image",
     official_split="",
     tree="ImageDatabase/DatabaseImage0001.JPG ...\nDatabaseGrades.xls (or .xlsx)",

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.datasets import manifest as manifests
+from harness.datasets import texts
 from harness.datasets.errors import DatasetError
 from harness.datasets.files import Advance, FileFacts, KnownFile, Probe, read_files
 from harness.datasets.manifest import column, select
@@ -162,8 +163,10 @@ class Dataset:
 
     def looks(self, ids: Iterable[str]) -> dict[str, str]:
         """Perceptual hashes of some images, where they are known (`filled` or `remembering` tells them)."""
-        known = dict(zip(self.manifest["id"], self.manifest["looks"], strict=True))
-        return {name: known[name] for name in ids if known.get(name)}
+        names = list(ids)
+        known, keys, asked = (texts.arrow(v) for v in (self.manifest["looks"], self.manifest["id"], names))
+        looks = texts.taken(known, keys, asked)
+        return {name: look for name, look in zip(names, looks, strict=True) if look}
 
     def splits(self, text: str, seed: int = 0) -> list[Split]:
         """The splits that `official`, `random:K` or `leave-one-out` names; see `harness.splits.kinds`."""
@@ -351,7 +354,7 @@ def _check_labels(dataset: Dataset) -> None:
 
 def _copied(rows: pd.DataFrame) -> Iterator[tuple[str, str, int]]:
     """Pairs of distortions whose labels agree wherever both have the same reference and level, and how many do."""
-    known = select(rows, (column(rows, "distortion") != "") & (column(rows, "reference") != ""))
+    known = select(rows, ((rows["distortion"] != "") & (rows["reference"] != "")).to_numpy())
     known = select(known, column(known, "level") > 0)
     table = known.pivot_table(index=["reference", "level"], columns="distortion", values="mos", aggfunc="first")
     for one, other in combinations(sorted(table.columns), 2):

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from harness.datasets import texts
 from harness.datasets.errors import DatasetError
 
 VERSION = 1
@@ -69,22 +70,30 @@ def conform(columns: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
     for name, (kind, default) in COLUMNS.items():
         values = frame[name] if name in frame.columns else pd.Series(default, index=frame.index)
         if kind == TEXT:
-            table[name] = values.astype(object).where(values.notna(), "").astype(str)
+            table[name] = _text(values)
         elif kind == REAL:
             table[name] = values.astype(np.float64)
         elif kind == WHOLE:
             table[name] = values.fillna(0).astype(np.int64)
         else:
             table[name] = values.astype(bool)
-    made = pd.DataFrame(table, columns=list(COLUMNS))
+    made = pd.DataFrame(table, columns=list(COLUMNS), copy=False)
+    if not texts.ascending(texts.arrow(made["id"])):  # a sort copies the table, and whatever was kept is sorted already
+        made = made.sort_values("id", kind="stable")
     _check_ids(made)
-    parts = sorted(set(made["official_part"]) - set(PARTS))
+    parts = sorted(set(made["official_part"].unique()) - set(PARTS))
     if parts:
         raise DatasetError("official parts train, valid, test", ", ".join(map(repr, parts)), "Correct the reader.")
     made["group"] = made["group"].where(made["group"] != "", made["id"])
     nan = made["mos"].isna() & ~made["is_reference"] & (made["failure"] == "")
     made["failure"] = made["failure"].where(~nan, NAN_LABEL)
-    return made.sort_values("id", kind="stable").reset_index(drop=True)
+    return made.reset_index(drop=True)
+
+
+def _text(values: Any) -> pd.Series:
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.fillna("") if values.hasnans else values
+    return values.astype(object).where(values.notna(), "").astype(str)
 
 
 def column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
@@ -93,8 +102,8 @@ def column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
 
 
 def select(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
-    """The rows where the mask is true."""
-    return frame.iloc[np.flatnonzero(mask)]
+    """The rows where the mask is true; the frame itself where it is true everywhere."""
+    return frame if mask.all() else frame.iloc[np.flatnonzero(mask)]
 
 
 def parts_of(frame: pd.DataFrame, split: str = "") -> NDArray[Any]:
@@ -129,14 +138,15 @@ def _named_parts(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
 
 
 def _check_ids(frame: pd.DataFrame) -> None:
-    seen = Counter(frame["id"].tolist())
-    if seen[""]:
-        raise DatasetError("an id in every row", f"{seen['']} rows without one", "Fill them in.")
-    twice = [name for name, times in seen.items() if times > 1]
-    if twice:
+    """Of rows sorted by id."""
+    empty = int(np.count_nonzero(column(frame, "id") == ""))
+    if empty:
+        raise DatasetError("an id in every row", f"{empty} rows without one", "Fill them in.")
+    again = texts.repeated(texts.arrow(frame["id"]))
+    if again:
         raise DatasetError(
             "every image once in the labels",
-            f"{len(twice)} names again, e.g. {twice[0]!r}",
+            f"{len(again)} names again, e.g. {again[0]!r}",
             "Remove the copies: two labels of one image cannot both be right.",
         )
 
@@ -148,12 +158,23 @@ def label_digest(frame: pd.DataFrame) -> str:
     Reference rows carry no label and are left out. Rows, not files, are hashed: two trees with the same
     labels agree.
     """
-    rows = select(frame, ~column(frame, "is_reference"))
-    lines = sorted(
-        f"{name}\t{float(mos)!r}\t{float(std)!r}\n"
-        for name, mos, std in zip(rows["id"], rows["mos"], rows["std"], strict=True)
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    rows = select(frame.filter(items=["id", "mos", "std"]), ~column(frame, "is_reference"))
+    digest, last = hashlib.sha256(), ""
+    for lines in _label_lines(rows):
+        if any(one > other for one, other in pairwise([last, *lines])):  # a manifest is sorted; this is another table
+            every = sorted(line for some in _label_lines(rows) for line in some)
+            return hashlib.sha256("".join(every).encode()).hexdigest()
+        digest.update("".join(lines).encode())
+        last = lines[-1]
+    return digest.hexdigest()
+
+
+def _label_lines(rows: pd.DataFrame, at_once: int = 100_000) -> Iterator[list[str]]:
+    """Some thousands at a time: ten million at once take more memory than their table."""
+    for start in range(0, len(rows), at_once):
+        some = rows.iloc[start : start + at_once]
+        columns = (some[name].tolist() for name in ("id", "mos", "std"))
+        yield [f"{name}\t{mos!r}\t{std!r}\n" for name, mos, std in zip(*columns, strict=True)]
 
 
 def write_manifest(frame: pd.DataFrame, path: Path, dataset: str) -> None:
@@ -184,6 +205,8 @@ def read_manifest(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
             f"a manifest of version {VERSION} in {path}", f"version {facts.get('manifest_version')}", remedy
         )
     frame = conform(table.replace_schema_metadata(None).to_pandas())
+    del table
+    pa.default_memory_pool().release_unused()  # what reading needed beside the table is as large as the table
     if label_digest(frame) != facts.get("label_digest"):
         raise DatasetError(f"labels with the digest that {path} states", "other labels", remedy)
     return frame, facts

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -223,10 +223,9 @@ def stratified(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence
         raise SplitError(
             f"{dataset.name}: stratified needs {STRATUM} groups or more, found {len(members)}. Use --split random:10."
         )
-    rows = dataset.labelled
-    labels = dict(zip(rows["id"], rows["mos"], strict=True))
+    labels = _members(dataset.labelled, "mos")
     # fsum, as the sum of a group's labels must not depend on the order of rows.
-    means = {group: math.fsum(labels[name] for name in ids) / len(ids) for group, ids in members.items()}
+    means = {group: math.fsum(some) / len(some) for group, some in labels.items()}
     made: list[Split] = []
     for number in range(seed, seed + count):
         ordered = sorted(members, key=lambda group: (means[group], group))
@@ -292,10 +291,11 @@ def fraction(text: str) -> float:
     return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) * 2.0**-53
 
 
-def _members(rows: pd.DataFrame) -> dict[str, list[str]]:
-    members: dict[str, list[str]] = {}
-    for name, group in zip(rows["id"], rows["group"], strict=True):
-        members.setdefault(str(group), []).append(str(name))
+def _members(rows: pd.DataFrame, column: str = "id") -> dict[str, list[Any]]:
+    """Group -> what its rows have in a column, in the order of rows."""
+    members: dict[str, list[Any]] = {}
+    for value, group in zip(rows[column].tolist(), rows["group"].tolist(), strict=True):
+        members.setdefault(group, []).append(value)
     return members
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 
+from harness.datasets import texts
 from harness.splits.split import PARTS, Split
 
 if TYPE_CHECKING:
@@ -63,17 +65,22 @@ def check(split: Split, manifest: pd.DataFrame) -> list[Leak]:
         manifest: rows with id, group and sha256; contents are compared only where the sha256 is known, so
             fill the manifest first for the whole answer.
     """
-    rows = manifest.set_index("id", drop=False)
-    here = {part: rows.loc[rows.index.intersection(list(split.part(part)))] for part in PARTS}
+    known = texts.arrow(manifest["id"])
+    parts = {part: texts.arrow(split.part(part)) for part in PARTS}
+    here = {part: texts.among(known, ids) for part, ids in parts.items()}
     leaks: list[Leak] = []
     for one, other in combinations(PARTS, 2):
-        both = sorted(set(split.part(one)) & set(split.part(other)))
+        both = _sorted(texts.common(parts[one], parts[other]))
         if both:
-            leaks.append(Leak("id", (one, other), tuple(both), tuple(both)))
+            leaks.append(Leak("id", (one, other), both, both))
         for what, column in (("group", "group"), ("content", "sha256")):
-            left, right = here[one], here[other]
-            keys = sorted((set(left[column]) & set(right[column])) - {""})
-            if keys:
-                concerned = {*left[left[column].isin(keys)]["id"], *right[right[column].isin(keys)]["id"]}
-                leaks.append(Leak(what, (one, other), tuple(keys), tuple(sorted(concerned))))
+            values = texts.arrow(manifest[column])
+            keys = texts.common(texts.chosen(values, here[one]), texts.chosen(values, here[other]))
+            if len(keys):
+                concerned = (here[one] | here[other]) & texts.among(values, keys)
+                leaks.append(Leak(what, (one, other), _sorted(keys), _sorted(texts.chosen(known, concerned))))
     return leaks
+
+
+def _sorted(values: pa.LargeStringArray) -> tuple[str, ...]:
+    return tuple(sorted(values.to_pylist()))

@@ -6,8 +6,8 @@ bits of each other; unrelated pictures differ in about 32 of 64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 NEAR = 8
 """Bits that may differ. On BIQ2021 every pair at this distance was looked at: docs/lookalikes.md."""
 
-_BANDS = 4
-_WIDTH = 64 // _BANDS
+_EDGES = ((0, 16, 32, 48, 64), (0, 22, 43, 64))  # of the bands, for few pictures and for many
+_MANY = 200_000
+_LETTERS = 16
+_AT_ONCE = 1 << 19  # pairs compared at a time: what stays in a processor's cache
 
 
 class Pair(NamedTuple):
@@ -57,8 +59,8 @@ def families(groups: Sequence[str], hashes: Sequence[str], near: int = NEAR) -> 
     from scipy.sparse.csgraph import connected_components
 
     names, number = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
-    found = pairs(hashes, hashes, near)
-    left, right = (number[[pair[side] for pair in found]] if found else np.empty(0, np.int64) for side in (0, 1))
+    left, right, _ = _near(_numbers(hashes), _numbers(hashes), near)
+    left, right = number[left], number[right]
     joined = coo_array((np.ones(len(left)), (left, right)), shape=(len(names), len(names)))
     _, family = connected_components(joined, directed=False)
     first: dict[int, str] = {}
@@ -70,51 +72,81 @@ def families(groups: Sequence[str], hashes: Sequence[str], near: int = NEAR) -> 
 def pairs(left: Sequence[str], right: Sequence[str], near: int = NEAR) -> list[Pair]:
     """All pairs (one of each list) whose hashes differ in at most `near` bits, nearest first.
 
-    Two hashes that differ in at most `near` bits differ in at most `near // 4` in one of their four 16-bit bands
-    (pigeonhole), so only pictures whose band is that close are compared: time grows with the number of pictures times
-    the few that share a band, not with its square.
+    Two hashes that differ in at most `near` bits differ in at most `near // 3` in one of three bands (pigeonhole), so
+    only pictures whose band is that close are compared. Wide bands cost more looks and fewer comparisons: four of 16
+    bits for few pictures, three of 21 or 22 for many, where one pair in three thousand is compared.
 
     Args:
         left, right: hashes as `looks.look` gives them; what is none is like nothing.
     """
-    a, b = _numbers(left), _numbers(right)
-    here, there = (np.flatnonzero([_is_hash(h) for h in side]) for side in (left, right))
-    if not len(here) or not len(there):
-        return []
-    found: list[NDArray[np.int64]] = []
-    masks = _masks(near // _BANDS)
-    for band in range(_BANDS):
-        shift = np.uint64(band * _WIDTH)
-        own = (a[here] >> shift).astype(np.uint16)
-        order = there[np.argsort((b[there] >> shift).astype(np.uint16), kind="stable")]
-        keys = (b[order] >> shift).astype(np.uint16)
-        for mask in masks:
-            first = np.searchsorted(keys, own ^ mask, side="left")
-            count = np.searchsorted(keys, own ^ mask, side="right") - first
-            if count.any():
-                i = np.repeat(here, count)
-                starts = np.repeat(first - np.r_[0, np.cumsum(count)[:-1]], count)
-                j = order[starts + np.arange(len(i))]
-                close = np.bitwise_count(a[i] ^ b[j]) <= near
-                found.append(np.stack([i[close], j[close]], axis=1))
-    unique = np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), np.int64)
-    distance = np.bitwise_count(a[unique[:, 0]] ^ b[unique[:, 1]])
-    order = np.lexsort((unique[:, 1], unique[:, 0], distance))
-    return [Pair(int(i), int(j), int(d)) for (i, j), d in zip(unique[order], distance[order], strict=True)]
+    found = (side.tolist() for side in _near(_numbers(left), _numbers(right), near))
+    return [Pair(*row) for row in zip(*found, strict=True)]
 
 
-def _numbers(hashes: Sequence[str]) -> NDArray[np.uint64]:
-    return np.array([int(h, 16) if _is_hash(h) else 0 for h in hashes], dtype=np.uint64)
+class _Hashes(NamedTuple):
+    """Those that are hashes: which rows, and their bits."""
+
+    rows: NDArray[np.int64]
+    bits: NDArray[np.uint64]
 
 
-def _is_hash(text: str) -> bool:
-    return len(text) == 16
+def _numbers(hashes: Sequence[str]) -> _Hashes:
+    rows = np.flatnonzero(np.fromiter((len(text) == _LETTERS for text in hashes), np.bool_, len(hashes)))
+    bits = bytes.fromhex("".join(text for text in hashes if len(text) == _LETTERS))
+    return _Hashes(rows, np.frombuffer(bits, dtype=">u8").astype(np.uint64))
 
 
-def _masks(most: int) -> list[np.uint16]:
+def _near(left: _Hashes, right: _Hashes, near: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of both sides and the bits in which they differ, as three arrays, nearest first."""
+    keys: list[NDArray[np.int64]] = []
+    edges = _EDGES[len(right.bits) > _MANY]
+    for first, end in pairwise(edges):
+        keys += _close(left.bits, right.bits, first, end - first, near, near // (len(edges) - 1))
+    one, other = np.divmod(np.unique(np.concatenate([np.empty(0, np.int64), *keys])), max(len(right.bits), 1))
+    distance = np.bitwise_count(left.bits[one] ^ right.bits[other]).astype(np.int64)
+    order = np.argsort(distance, kind="stable")
+    return left.rows[one[order]], right.rows[other[order]], distance[order]
+
+
+def _close(
+    left: NDArray[np.uint64], right: NDArray[np.uint64], first: int, width: int, near: int, most: int
+) -> Iterator[NDArray[np.int64]]:
+    """Pairs at most `near` bits apart, and at most `most` in this band, as `row of left * n + row of right`."""
+    mine, theirs = (
+        ((side >> np.uint64(first)) & np.uint64((1 << width) - 1)).astype(np.int32) for side in (left, right)
+    )
+    # Both sides in the order of their band, so that what is read together lies together.
+    own, order = np.argsort(mine, kind="stable"), np.argsort(theirs, kind="stable")
+    band, bits, others = mine[own], left[own], right[order]
+    count = np.bincount(theirs, minlength=1 << width).astype(np.int32)
+    start = np.cumsum(count) - count
+    for mask in _masks(most, width):
+        asked = band ^ mask
+        many = count[asked]
+        rows = np.flatnonzero(many)
+        for some in _portions(many[rows]):
+            part = rows[some]
+            times, ends = many[part], np.cumsum(many[part])
+            j = np.arange(ends[-1]) + np.repeat(start[asked[part]] - (ends - times), times)
+            hit = np.flatnonzero(np.bitwise_count(np.repeat(bits[part], times) ^ others[j]) <= near)
+            if len(hit):
+                yield own[part[np.searchsorted(ends, hit, side="right")]] * len(right) + order[j[hit]]
+
+
+def _portions(many: NDArray[np.int32]) -> Iterator[slice]:
+    """Runs of rows that have about `_AT_ONCE` pairs together."""
+    total = np.cumsum(many, dtype=np.int64)
+    cuts = np.arange(_AT_ONCE, total[-1], _AT_ONCE) if len(many) else []
+    ends = np.unique([*np.searchsorted(total, cuts).tolist(), len(many)]).tolist()
+    for begin, end in pairwise([0, *ends]):
+        if end > begin:
+            yield slice(begin, end)
+
+
+def _masks(most: int, width: int) -> list[np.int32]:
     """All changes of at most `most` bits of a band."""
     return [
-        np.uint16(sum(1 << bit for bit in bits))
+        np.int32(sum(1 << bit for bit in bits))
         for count in range(most + 1)
-        for bits in combinations(range(_WIDTH), count)
+        for bits in combinations(range(width), count)
     ]

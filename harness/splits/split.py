@@ -11,7 +11,9 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import batched, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ VERSION = 1
 PARTS = ("train", "valid", "test")
 
 
-class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Who trains, who chooses, who is tested.
 
     Attributes:
@@ -57,7 +59,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         for part in PARTS:
             ids = self.part(part)
-            if list(ids) != sorted(set(ids)):
+            if any(one >= other for one, other in pairwise(ids)):
                 raise SplitError(
                     f"Split {self.name}: expected sorted ids, each once, in {part}; found others. Sort them."
                 )
@@ -80,16 +82,22 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """How many ids each part has."""
         return {part: len(self.part(part)) for part in PARTS}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256, hex, of what this split means: everything but `name` and `note`, as canonical JSON."""
         # A struct built in Python is not validated: through JSON, 1 and 1.0 cannot give two fingerprints.
-        checked = msgspec.json.decode(msgspec.json.encode(self), type=Split)
+        bare = msgspec.structs.replace(self, train=(), valid=(), test=())
+        checked = msgspec.json.decode(msgspec.json.encode(bare), type=Split)
         meaning: dict[str, Any] = msgspec.to_builtins(checked)
         meaning["ratios"] = [float(ratio) for ratio in checked.ratios]
         del meaning["name"], meaning["note"]
-        text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for number, key in enumerate(sorted(meaning)):
+            digest.update(f"{',' if number else '{'}{_json(key)}:".encode())
+            for text in _list(self.part(key)) if key in PARTS else (_json(meaning[key]),):
+                digest.update(text.encode())
+        digest.update(b"}")
+        return digest.hexdigest()
 
     def restrict(self, ids: Iterable[str]) -> Split:
         """The same split with only these ids; nobody changes sides, and the note says how many are left."""
@@ -157,3 +165,16 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if not hmac.compare_digest(str(stated), split.fingerprint):
             raise SplitError(f"Expected the content that the fingerprint of {path} states, found another. {remedy}")
         return split
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _list(ids: tuple[str, ...]) -> Iterator[str]:
+    """The canonical JSON of many ids, some thousands at a time: all at once they are there three times over."""
+    yield "["
+    for number, some in enumerate(batched(ids, 10_000)):
+        checked = msgspec.convert(some, tuple[str, ...])
+        yield ("," if number else "") + _json(checked)[1:-1]
+    yield "]"

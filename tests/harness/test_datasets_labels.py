@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.datasets.conformance import check_dataset
@@ -147,6 +148,19 @@ def test_votes_and_deviations_are_carried_where_they_are_published(data_root: Pa
 def test_bid_votes_are_the_number_of_grades(data_root: Path) -> None:
     row = open_dataset("bid", None, data_root / "labels" / "bid").labelled.set_index("id").loc["DatabaseImage0001.JPG"]
     assert (row["votes"], row["mos"]) == (13, pytest.approx(4.516640224615385))
+
+
+def test_bid_averages_and_numbers_of_grades_are_not_always_those_of_its_grades(data_root: Path) -> None:
+    """So the published average is the label, and the page says where it disagrees."""
+    file = data_root / "labels" / "bid" / "DatabaseGrades.xls"
+    table = pd.read_excel(file, engine="calamine")
+    grades = table[[name for name in table.columns if str(name).startswith("Grade #")]]
+    off = (grades.mean(axis=1) - table["Average Subjective Grade"]).abs()
+    assert (int((off > 1e-9).sum()), off.max()) == (7, pytest.approx(0.322, abs=1e-3))
+    assert int((grades.notna().sum(axis=1) != table["Number of Grades"]).sum()) == 5
+    spread = open_dataset("bid", None, file.parent).spec.spread
+    assert "7 of 586 averages" in spread
+    assert "5 numbers of grades" in spread
 
 
 def test_the_images_at_hand_are_found_where_the_official_tree_has_them(data_root: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import harness
 from harness.datasets.conformance import check_dataset
@@ -103,6 +105,33 @@ def test_a_plugins_dataset_is_listed_and_opened_by_name(package: Path, root: Pat
 
 def test_a_plugins_dataset_keeps_to_the_suite_that_ours_keep_to(package: Path, root: Path) -> None:
     check_dataset(datasets().get("street"), root)
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("package")
+def test_a_plugins_dataset_goes_from_photographs_to_the_report(
+    root: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real photographs and a real encoder, by the dataset's name alone; 12 houses, each by day and by night."""
+    monkeypatch.setenv("IQA_DATA", str(root.parent))
+    photographs = sorted((data_root / "images/livec/Images").glob("*.JPG"))[:24]
+    shutil.rmtree(root / "photos")
+    (root / "photos").mkdir()
+    lines = ["file,score,part"]
+    for number, photograph in enumerate(photographs):
+        name = f"h{number // 2}_{'night' if number % 2 else 'day'}.png"
+        with Image.open(photograph) as image:
+            image.resize((96, 72)).save(root / "photos" / name)
+        lines.append(f"{name},{1 + number % 5},{'training' if number < 16 else 'test'}")
+    (root / "scores.csv").write_text("\n".join(lines) + "\n")
+    stored = harness.precompute(dataset="street", encoder="efficientnet-lite0", features=["stage.2:moments"])
+    assert (stored.encoded, stored.missing, stored.stamps) == (24, 0, [])
+    run = harness.train_head(variant="ridge", dataset="street")[0]
+    assert (run.split, run.n, run.stamps) == ("official", 8, [])
+    again = harness.evaluate([run], on="street")[0]
+    assert (again.rows, again.srcc) == ("official test", run.srcc)
+    page = Path(harness.report([run], out="report").html).read_text(encoding="utf-8")
+    assert "street" in page
 
 
 def test_a_plugin_may_not_take_a_built_ins_name(package: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import random
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -50,6 +51,18 @@ def test_the_search_finds_exactly_what_comparing_all_finds(made: list[tuple[int,
     assert set(found) == slow
     assert len(found) == len(slow)
     assert [p.distance for p in found] == sorted(p.distance for p in found)
+
+
+@pytest.mark.parametrize("most", [8, 5, 0])
+def test_the_wide_bands_of_a_large_search_find_the_same(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    bits = [int(base) for base in rng.integers(0, 2**64, 30, dtype=np.uint64)]
+    bits += [bits[i % 30] ^ sum(1 << int(bit) for bit in rng.choice(64, i % 11, replace=False)) for i in range(300)]
+    hashes = [f"{value:016x}" for value in bits]
+    narrow = pairs(hashes[:100], hashes[100:], most)
+    assert len(narrow) == sum((a ^ b).bit_count() <= most for a in bits[:100] for b in bits[100:]) > 0
+    monkeypatch.setattr("harness.splits.lookalikes._MANY", 0)
+    assert pairs(hashes[:100], hashes[100:], most) == narrow
 
 
 def test_what_has_no_hash_is_like_nothing() -> None:
