@@ -296,3 +296,52 @@ def test_a_block_is_asked_for_shortly_before_it_is_needed(images: list[Item], fa
     for i, _ in enumerate(rows):
         assert len(asked) <= i // 8 + 2
     assert asked == list(range(10))
+
+
+def test_several_pictures_of_an_image_are_one_row_their_mean(
+    images: list[Item], encode: Any, fakes: ModuleType
+) -> None:
+    """Whatever shares a pass with what: each picture alone, cut out by hand, gives the same mean."""
+    from PIL import Image
+
+    wanted = fakes.features("*:moments")
+    view = parse_view("tiles16")
+    for batch in (1, 3, 100):
+        rows = list(encode_items(images, fakes.FakeEncoder(), view, wanted, batch_size=batch))
+        assert [row.id for row in rows] == [item.id for item in images]
+        for item, row in zip(images, rows, strict=True):
+            with Image.open(item.path) as image:
+                assert (row.status, row.width, row.height) == ("ok", *image.size)
+                boxes = view.boxes(*image.size)
+                parts = [np.asarray(image.crop((b.left, b.top, b.left + b.width, b.top + b.height))) for b in boxes]
+            for name in wanted:
+                one = [summary_of(part, name, fakes) for part in parts]
+                np.testing.assert_allclose(row.features[str(name)], np.mean(one, axis=0), rtol=1e-6)
+
+
+def summary_of(pixels: np.ndarray, name: Any, fakes: ModuleType) -> np.ndarray:
+    from cache.encode import summarise
+
+    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    maps = fakes.FakeEncoder().encode(batch, pixels.shape[:2], [name.tap])[name.tap]
+    return summarise(maps.half(), name.what)[0]
+
+
+def test_an_image_of_which_one_picture_fails_fails(images: list[Item], fakes: ModuleType) -> None:
+    class Picky(fakes.FakeEncoder):
+        """A fake that takes no odd widths."""
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            if valid[1] % 2:
+                raise ImageError("odd", "width")
+            return super().encode(pixels, valid, taps)
+
+    whole = images[0].path.read_bytes()
+    images[1].path.write_bytes(whole[: len(whole) // 2])
+    view = parse_view("tiles16")
+    rows = list(encode_items(images, Picky(), view, fakes.features("*:moments"), batch_size=3))
+    assert [row.id for row in rows] == [item.id for item in images]
+    for i, row in enumerate(rows):
+        odd = i != 1 and any(box.width % 2 for box in view.boxes(row.width, row.height))
+        assert row.reason == ("truncated" if i == 1 else "odd" if odd else "")
+    assert {row.reason for row in rows} == {"", "odd", "truncated"}
