@@ -7,10 +7,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from itertools import islice, tee
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from cache import images
-from cache.encoders.base import Facts, ask
+from cache.encoders.base import Facts, ask, seen_through
 from cache.errors import CacheError, ImageError
 from cache.features import MAPS, VECTOR, FeatureName
 from cache.summaries import SUMMARIES
 
 if TYPE_CHECKING:
-    from cache.encoders.base import Encoder, EncoderSpec
+    from cache.encoders.base import Encoder
     from cache.views import View
 
 
@@ -85,6 +84,20 @@ class Block(NamedTuple):
     features: Sequence[FeatureName]
 
 
+class Look(NamedTuple):
+    """How images are seen: by an encoder, through a view, block by block.
+
+    Attributes:
+        blocks: asked for one by one, each when its first image is to be decoded.
+        batch_size: images a forward pass; None: the encoder's own.
+    """
+
+    encoder: Encoder
+    view: View
+    blocks: Iterable[Block]
+    batch_size: int | None = None
+
+
 def encode_items(
     items: Sequence[Item],
     encoder: Encoder,
@@ -105,64 +118,146 @@ def encode_blocks(
     threads: int | None = None,
     meter: Meter | None = None,
 ) -> Iterator[Encoded]:
-    """Encodes images, decoding ahead on threads; yields one row an image, in the order of the items.
+    """As `encode_looks`, for one look: one row an image, in the order of the items."""
+    for _, row in encode_looks([Look(encoder, view, blocks, batch_size)], threads, meter):
+        yield row
 
-    Neighbours of equal size in one block share a forward pass, at most `batch_size` of them (default: the encoder's
-    own), always cut at the same places, so that the same block gives the same bytes. Blocks may come one by one: the
-    next is asked for when its first image is to be decoded. Out of memory halves the batch and goes on; an image that
-    the encoder cannot take alone is a failed row that says why.
+
+def encode_looks(
+    looks: Sequence[Look], threads: int | None = None, meter: Meter | None = None
+) -> Iterator[tuple[int, Encoded]]:
+    """Encodes images, decoding ahead on threads; yields (position of the look, row), the rows of each look in the order
+    of its items.
+
+    An image that several looks ask for is read and decoded once, as long as the items of each come in the order of a
+    plan (by width, height and id). What one look gives does not depend on the others.
+
+    Neighbours of equal size in one block share a forward pass, at most `batch_size` of them, always cut at the same
+    places, so that the same block gives the same bytes. Out of memory halves the batch and goes on; an image that the
+    encoder cannot take alone is a failed row that says why.
 
     Raises:
         CacheError: the device itself failed; names the image.
+        UsageError: a view is without padding, and its encoder has no such form.
     """
-    size = batch_size or encoder.spec.batch
     ahead = threads or max(1, (os.cpu_count() or 1))
-    meter = meter or Meter()
-    blocks, coming = tee(blocks)
+    lanes = [_Lane(look, meter or Meter()) for look in looks]
+    depth = 2 * max(ahead, *(lane.size for lane in lanes))
     with ThreadPoolExecutor(ahead, thread_name_prefix="decode") as pool:
-        read = partial(_read, view=view, spec=encoder.spec)
-        every = _ahead(pool, (item for block in coming for item in block.items), read, depth=2 * max(size, ahead))
-        for block in blocks:
-            batch: list[_Pixels] = []
-            for pixels in islice(every, len(block.items)):
-                fits = (
-                    batch
-                    and pixels.pixels is not None
-                    and batch[0].pixels is not None
-                    and len(batch) < size
-                    and pixels.pixels.shape == batch[0].pixels.shape
-                )
-                if not fits and batch:
-                    yield from _timed(meter, batch, encoder, block.features)
-                    batch = []
-                if pixels.pixels is None:
-                    yield _failed(pixels, pixels.reason)
-                else:
-                    batch.append(pixels)
-            if batch:
-                yield from _timed(meter, batch, encoder, block.features)
+        for wants, pictures in _ahead(pool, looks, depth):
+            for want, seen in zip(wants, pictures, strict=True):
+                for row in lanes[want.look].rows(want, seen):
+                    yield want.look, row
 
 
-def _timed(meter: Meter, batch: list[_Pixels], encoder: Encoder, features: Sequence[FeatureName]) -> list[Encoded]:
-    start = time.perf_counter()
-    rows = _encode(batch, encoder, list(dict.fromkeys(name.tap for name in features)), features)
-    meter.busy += time.perf_counter() - start
-    return rows
+class _Want(NamedTuple):
+    """That a look asks for an image, what is kept of it, and whether it is the last of its block."""
+
+    look: int
+    features: Sequence[FeatureName]
+    last: bool
+
+
+class _Lane:
+    """The batches of one look."""
+
+    def __init__(self, look: Look, meter: Meter) -> None:
+        self.size = look.batch_size or look.encoder.spec.batch
+        self._encoder, self._meter = seen_through(look.encoder, look.view), meter
+        self._batch: list[_Pixels] = []
+        self._done: list[Encoded] = []  # pictures of images that are not complete yet
+        self._counts: list[int] = []  # pictures of each image that has been taken and not given
+
+    def rows(self, want: _Want, pictures: Sequence[_Pixels]) -> Iterator[Encoded]:
+        """Takes an image's pictures; gives the rows of the images that are complete with them."""
+        self._counts.append(len(pictures))
+        for picture in pictures:
+            if self._batch and not self._fits(picture):
+                yield from self._encoded(want.features)
+            if picture.pixels is None:
+                yield from self._complete([_failed(picture, picture.reason)])
+            else:
+                self._batch.append(picture)
+        if want.last and self._batch:
+            yield from self._encoded(want.features)
+
+    def _fits(self, picture: _Pixels) -> bool:
+        first = self._batch[0].pixels
+        return (
+            len(self._batch) < self.size
+            and picture.pixels is not None
+            and first is not None
+            and picture.pixels.shape == first.shape
+        )
+
+    def _encoded(self, features: Sequence[FeatureName]) -> list[Encoded]:
+        batch, self._batch = self._batch, []
+        start = time.perf_counter()
+        rows = _encode(batch, self._encoder, list(dict.fromkeys(name.tap for name in features)), features)
+        self._meter.busy += time.perf_counter() - start
+        return self._complete(rows)
+
+    def _complete(self, rows: list[Encoded]) -> list[Encoded]:
+        self._done += rows
+        found: list[Encoded] = []
+        while self._counts and len(self._done) >= self._counts[0]:
+            count = self._counts.pop(0)
+            found.append(_mean(self._done[:count]))
+            self._done = self._done[count:]
+        return found
+
+
+def _mean(pictures: Sequence[Encoded]) -> Encoded:
+    """The row of an image: the mean over its pictures; failed where one of them did."""
+    first = next((p for p in pictures if p.status != "ok"), pictures[0])
+    if len(pictures) == 1 or first.status != "ok":
+        return first
+    return first._replace(
+        features={
+            name: np.mean([p.features[name] for p in pictures], axis=0, dtype=np.float64).astype(np.float32)
+            for name in first.features
+        }
+    )
+
+
+def _schedule(looks: Sequence[Look]) -> Iterator[tuple[Item, list[_Want]]]:
+    """Each image with the looks that ask for it now: of the looks' next images the one that a plan puts first."""
+
+    def stream(i: int, look: Look) -> Iterator[tuple[Item, _Want]]:
+        for block in look.blocks:
+            for left, item in zip(reversed(range(len(block.items))), block.items, strict=True):
+                yield item, _Want(i, block.features, last=left == 0)
+
+    streams = [stream(i, look) for i, look in enumerate(looks)]
+    heads = {i: head for i, one in enumerate(streams) if (head := next(one, None))}
+    while heads:
+        item = min((item for item, _ in heads.values()), key=lambda item: (item.width, item.height, item.id))
+        wants = [want for other, want in heads.values() if other == item]
+        yield item, wants
+        for want in wants:
+            del heads[want.look]
+            if head := next(streams[want.look], None):
+                heads[want.look] = head
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, items: Iterable[Item], read: Callable[[Item], _Pixels], depth: int
-) -> Iterator[_Pixels]:
-    """Decoded images in order, with at most `depth` of them in memory."""
-    rest = iter(items)
-    waiting: list[Future[_Pixels]] = [pool.submit(read, item) for item in islice(rest, depth)]
+    pool: ThreadPoolExecutor, looks: Sequence[Look], depth: int
+) -> Iterator[tuple[list[_Want], list[list[_Pixels]]]]:
+    """Decoded images in order, with at most `depth` of them in memory; for each look that asks, its pictures."""
+
+    def start(item: Item, wants: list[_Want]) -> tuple[list[_Want], Future[list[list[_Pixels]]]]:
+        return wants, pool.submit(_read, item, [looks[want.look] for want in wants])
+
+    rest = _schedule(looks)
+    waiting = [start(*asked) for asked in islice(rest, depth)]
     while waiting:
-        yield waiting.pop(0).result()
-        waiting += [pool.submit(read, item) for item in islice(rest, 1)]
+        wants, pictures = waiting.pop(0)
+        yield wants, pictures.result()
+        waiting += [start(*asked) for asked in islice(rest, 1)]
 
 
-def _read(item: Item, view: View, spec: EncoderSpec) -> _Pixels:
-    """Reads, checks and decodes one image; what is wrong becomes a reason."""
+def _read(item: Item, looks: Sequence[Look]) -> list[list[_Pixels]]:
+    """Reads, checks and decodes one image; gives its pictures in each look. What is wrong becomes a reason."""
     sha256, width, height = "", 0, 0
     try:
         try:
@@ -178,11 +273,11 @@ def _read(item: Item, view: View, spec: EncoderSpec) -> _Pixels:
         height, width = rgb.shape[:2]
         if item.width and (width, height) != (item.width, item.height):
             raise ImageError("changed", f"{width}x{height}, planned as {item.width}x{item.height}")
-        quality = images.jpeg_quality(data) if spec.reads_facts else 0
-        facts = Facts(len(data), width, height, quality, item.source)
-        return _Pixels(item, sha256, width, height, "", view.apply(rgb), facts)
+        quality = images.jpeg_quality(data) if any(look.encoder.spec.reads_facts for look in looks) else 0
+        whole = _Pixels(item, sha256, width, height, "", None, Facts(len(data), width, height, quality, item.source))
+        return [[whole._replace(pixels=picture) for picture in look.view.pictures(rgb)] for look in looks]
     except ImageError as error:
-        return _Pixels(item, sha256, width, height, error.reason, None)
+        return [[_Pixels(item, sha256, width, height, error.reason, None)] for _ in looks]
 
 
 def _encode(batch: list[_Pixels], encoder: Encoder, taps: list[str], features: Sequence[FeatureName]) -> list[Encoded]:

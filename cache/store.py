@@ -118,7 +118,12 @@ class FeatureStore:
     @property
     def name(self) -> str:
         """`<encoder>@<view>-<key8>`."""
-        return f"{self.identity.encoder.name}@{self.identity.view.name}-{self.key8}"
+        return f"{self.prefix}-{self.key8}"
+
+    @property
+    def prefix(self) -> str:
+        """`<encoder>@<view>`: what stands before the slash in the full name of a feature."""
+        return f"{self.identity.encoder.name}@{self.identity.view.name}"
 
     @property
     def key8(self) -> str:

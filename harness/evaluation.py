@@ -68,7 +68,7 @@ def evaluate(
         rows=rows,
         counts=counts(frame),
         failures=failures(frame),
-        stamps=stamps.ordered([*run_stamps, *data_stamps(joined.data, joined.store)]),
+        stamps=stamps.ordered([*run_stamps, *data_stamps(joined.data, joined.stores)]),
         scorer=SCORER,
         scale={**msgspec.to_builtins(scale), "quality": joined.quality_map.source},
         seconds=time.monotonic() - start,
@@ -136,11 +136,11 @@ def predict(head: Head, joined: Examples, ids: list[str]) -> np.ndarray:
     return np.asarray(head.predict(joined[joined.rows(ids)]), dtype=np.float64) if ids else np.empty(0)
 
 
-def data_stamps(data: Dataset, store: FeatureStore) -> list[str]:
-    """The stamps of a dataset as encoded in a store, the encoder's own among them."""
-    tried = len(store.ids()) + len(store.failures())
+def data_stamps(data: Dataset, stores: Sequence[FeatureStore]) -> list[str]:
+    """The stamps of a dataset as encoded in stores, the encoders' own among them."""
+    tried = min(len(store.ids()) + len(store.failures()) for store in stores)
     found = stamps.of_data(missing=data.missing, encoded=tried, present=data.present, proxy=data.scale.kind == "proxy")
-    return stamps.ordered([*found, *store.provenance.get("stamps", [])])
+    return stamps.ordered([*found, *(stamp for store in stores for stamp in store.provenance.get("stamps", []))])
 
 
 def write(folder: Path, card: Evaluation, frame: pd.DataFrame) -> Path:

@@ -16,6 +16,7 @@ from harness.datasets.manifest import column, select
 from harness.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from cache.joined import JoinedFeatures
     from cache.rows import Batch, Features, Rows
     from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
@@ -28,15 +29,16 @@ MISSING = "image missing"
 
 @dataclass(frozen=True)
 class Joined:
-    """A dataset and a store of it, joined: what is fitted and scored from.
+    """A dataset and stores of it, joined: what is fitted and scored from.
 
     Attributes:
+        features: of one store, or the rows that all of several have.
         quality_map: turns this dataset's MOS into quality.
     """
 
     data: Dataset
-    store: FeatureStore
-    features: Features
+    stores: list[FeatureStore]
+    features: Features | JoinedFeatures
     quality_map: QualityMap
 
     @cached_property
@@ -46,10 +48,30 @@ class Joined:
 
     def lost(self, ids: list[str]) -> dict[str, str]:
         """Of the asked ids, those without features -> why; see `lost`."""
-        return lost(self.data, ids, self.features, dict(self.store.failures()))
+        failures = {i: reason for store in reversed(self.stores) for i, reason in store.failures()}
+        return lost(self.data, ids, self.features, failures)
 
 
-def join(dataset: Dataset, features: Features, quality_map: QualityMap) -> Examples:
+def features_of(stores: Sequence[FeatureStore], names: Sequence[str]) -> Features | JoinedFeatures:
+    """Named features: `tap:what` of one store, `encoder@view/tap:what` of several joined by id.
+
+    Raises:
+        UsageError: a feature that a store does not have.
+    """
+    from cache.joined import JoinedFeatures
+
+    if len(stores) == 1:
+        return stores[0].select(names)
+    own = {s.prefix: [n.rpartition("/")[2] for n in names if n.startswith(f"{s.prefix}/")] for s in stores}
+    return JoinedFeatures({s.prefix: s.select(own[s.prefix]) for s in stores})
+
+
+def qualified(stores: Sequence[FeatureStore], store: FeatureStore, name: str) -> str:
+    """A store's feature as a head that reads these stores names it."""
+    return name if len(stores) == 1 else f"{store.prefix}/{name}"
+
+
+def join(dataset: Dataset, features: Features | JoinedFeatures, quality_map: QualityMap) -> Examples:
     """The labelled rows that have features, in the order of their ids.
 
     Rows without a label (references, NaN labels) and rows without features (missing, failed or not yet encoded) are
@@ -170,7 +192,9 @@ class Stacked:
                 yield source, places, rows[places, 1]
 
 
-def lost(dataset: Dataset, ids: list[str], features: Features, failures: dict[str, str]) -> dict[str, str]:
+def lost(
+    dataset: Dataset, ids: list[str], features: Features | JoinedFeatures, failures: dict[str, str]
+) -> dict[str, str]:
     """Of the asked ids, those without features -> why: missing image, the store's own reason, or not encoded."""
     have = set(features.ids)
     present = set(dataset.manifest.loc[dataset.manifest["present"], "id"])

@@ -28,6 +28,7 @@ from harness.splits.plans import together
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cache.joined import JoinedFeatures
     from cache.rows import Features
     from cache.store import FeatureStore
     from harness.config import Call
@@ -42,15 +43,15 @@ class Source(NamedTuple):
     """A dataset that is one of several to train on, with its rows that are here."""
 
     data: Dataset
-    store: FeatureStore
-    features: Features
+    stores: list[FeatureStore]
+    features: Features | JoinedFeatures
     split: Split
 
 
 def fit_runs(
     data: Dataset,
-    store: FeatureStore,
-    features: Features,
+    stores: list[FeatureStore],
+    features: Features | JoinedFeatures,
     head: Head,
     splits: Sequence[Split],
     seed: int,
@@ -81,7 +82,7 @@ def fit_runs(
     for note in evaluation.known_to_be_shared(data.spec, store):
         console.say(note)
     for quality_map, group in by_quality_map(data, todo):
-        joined = Joined(data, store, features, quality_map)
+        joined = Joined(data, stores, features, quality_map)
         plans = [make_plan(joined.examples, split, seed) for split in group]
         start = time.monotonic()
         with console.progress(f"fit {head.variant}", sum(head.steps(plan) for plan in plans), "epoch") as bar:
@@ -111,10 +112,10 @@ def fit_together(
         ProtocolError: stores of different encoders, views or precisions; else as `fit_runs`.
     """
     if len({source.features.digest for source in sources}) > 1:
-        names = ", ".join(f"{source.data.name}: {source.store.name}" for source in sources)
+        names = ", ".join(f"{source.data.name}: {store.name}" for source in sources for store in source.stores)
         raise ProtocolError(
             "Expected stores of one encoder, view and precision to train on several datasets, found "
-            f"{names}. Name one: --encoder, or encode again: harness precompute."
+            f"{names}. Name one: --encoder and --view, or encode again: harness precompute."
         )
     split = together([source.split for source in sources])
     found = [stamps.LEAKY for source in sources if leaks(source.data, source.split, allow_leakage)]
@@ -122,7 +123,7 @@ def fit_together(
     if (folder / rid / "card.json").is_file():
         console.say("this run is there already and was read, not made again")
         return folder / rid
-    parts = [Joined(s.data, s.store, s.features, s.data.quality_map(s.split.train)) for s in sources]
+    parts = [Joined(s.data, s.stores, s.features, s.data.quality_map(s.split.train)) for s in sources]
     rows = examples.together(parts)
     plan = make_plan(rows, split, seed)
     start = time.monotonic()
@@ -193,7 +194,7 @@ def make_plan(rows: Examples, split: Split, seed: int) -> FitPlan:
     return FitPlan(train=rows.rows(parts["train"]), valid=rows.rows(parts["valid"]), seed=seed)
 
 
-def run_id(sources: Sequence[tuple[Dataset, Features]], head: Head, split: Split, seed: int) -> str:
+def run_id(sources: Sequence[tuple[Dataset, Features | JoinedFeatures]], head: Head, split: Split, seed: int) -> str:
     """`<dataset>-<variant>-<split>-<key8>`: the key covers everything that changes the result."""
     identity = {
         "labels": [data.label_digest for data, _ in sources],
@@ -225,25 +226,25 @@ def _card(
     origin: Provenance,
 ) -> RunCard:
     """The card of a run on one dataset, or on several; the first result is that on its own test rows."""
+    from reports import card as cards
     from reports.card import RunCard
 
-    store = parts[0].store
+    stores = parts[0].stores
     tested = results[0][0] if results else None
     used = tested.counts["used"] if tested else 0
     lost = len(split.train) + len(split.valid) - len(plan.train) - len(plan.valid)
     maps = {part.data.name: msgspec.to_builtins(part.quality_map) for part in parts}
     labels = [part.data.label_digest for part in parts]
-    encoder, _, view = store.name.rpartition("-")[0].partition("@")
     valid = [entry["valid_srcc"] for entry in head.history if entry.get("valid_srcc") is not None]
     return RunCard(
         id=rid,
         dataset=split.dataset,
         variant=head.variant,
         features=head.features,
-        encoder=encoder,
-        view=view,
-        store=store.name,
-        store_key=store.key8,
+        encoder=cards.together(dict.fromkeys(store.identity.encoder.name for store in stores)),
+        view=cards.together(dict.fromkeys(store.identity.view.name for store in stores)),
+        store=cards.together(store.name for store in stores),
+        store_key=cards.together(store.key8 for store in stores),
         split_kind=split.kind,
         split_name=split.name,
         split_fingerprint=split.fingerprint,
@@ -259,10 +260,10 @@ def _card(
             "failed": lost + (tested.counts["failed"] if tested else 0),
         },
         failures=tested.failures if tested else {},
-        stamps=stamps.ordered(found + [s for p in parts for s in evaluation.data_stamps(p.data, p.store)]),
+        stamps=stamps.ordered(found + [s for p in parts for s in evaluation.data_stamps(p.data, p.stores)]),
         label_digest=labels[0] if len(parts) == 1 else hashlib.sha256(" ".join(labels).encode()).hexdigest(),
         quality_map=maps[split.dataset] if len(parts) == 1 else maps,
-        gflop=float(store.provenance.get("gflop", 0.0)),
+        gflop=sum(float(store.provenance.get("gflop", 0.0)) for store in stores),
         parameters=head.parameters(),
         head_revision=head.revision,
         seconds={"fit": seconds, "predict": tested.seconds if tested else 0.0},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,7 +174,32 @@ def stores_top(folder: Path) -> Path:
     return folder.parents[1] if (folder / "features" / "zarr.json").is_file() else folder
 
 
-def find_store(folder: Path, dataset: str | None, encoder: str | None, store_name: str | None = None) -> FeatureStore:
+def parts_of(store_name: str) -> tuple[str, str]:
+    """`<encoder>@<view>-<key8>` -> encoder and view."""
+    encoder, _, view = store_name.rpartition("-")[0].partition("@")
+    return encoder, view
+
+
+def find_stores(
+    folder: Path, dataset: str | None, encoders: Sequence[str] | None, views: Sequence[str] | None
+) -> list[FeatureStore]:
+    """The one store that fits each encoder and view, all of one dataset; raises as `find_store`."""
+    found: list[FeatureStore] = []
+    for encoder in dict.fromkeys(encoders or [None]):
+        for view in dict.fromkeys(views or [None]):
+            known = found[0] if found else None
+            wanted = encoder or (known.identity.encoder.name if known else None)
+            found.append(find_store(folder, known.dataset if known else dataset, wanted, view))
+    return found
+
+
+def find_store(
+    folder: Path,
+    dataset: str | None,
+    encoder: str | None = None,
+    view: str | None = None,
+    store_name: str | None = None,
+) -> FeatureStore:
     """The one store that fits; otherwise a message that lists what there is.
 
     Raises:
@@ -194,7 +219,8 @@ def find_store(folder: Path, dataset: str | None, encoder: str | None, store_nam
         path
         for path in there
         if (dataset is None or path.parent.name == dataset)
-        and (encoder is None or path.name.split("@")[0] == encoder)
+        and (encoder is None or parts_of(path.name)[0] == encoder)
+        and (view is None or parts_of(path.name)[1] == view)
         and (store_name is None or path.name == store_name)
     ]
     listing = "\n".join(f"  {path.parent.name:20} {path.name}" for path in there)
@@ -202,20 +228,23 @@ def find_store(folder: Path, dataset: str | None, encoder: str | None, store_nam
         return FeatureStore.open(fitting[0])
     asked = " ".join(
         f"--{key} {value}"
-        for key, value in (("dataset", dataset), ("encoder", encoder), ("store", store_name))
+        for key, value in (("dataset", dataset), ("encoder", encoder), ("view", view), ("store", store_name))
         if value
     )
     if not fitting:
+        if store_name:
+            encoder, view = parts_of(store_name)
         extra = suggest(dataset, {path.parent.name for path in there}).split(".")[0] if dataset else ""
         raise NotFoundError(
             f"No store in {folder} fits {asked}{extra}. There are:\n{listing}\n"
             f"Make it first: harness precompute --dataset {dataset or 'NAME'}"
             + (f" --encoder {encoder}" if encoder else "")
+            + (f" --view {view}" if view else "")
             + (f" (the store wanted is {store_name})" if store_name else "")
         )
     raise UsageError(
-        f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset and --encoder, or "
-        f"--store:\n{listing}"
+        f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset, --encoder and --view, "
+        f"or --store:\n{listing}"
     )
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         dataset: what it learnt from; several are joined by `+`.
         features: names that the head reads, in order.
-        store, store_key: `<encoder>@<view>-<key8>`, and the eight letters of its identity.
+        encoder, view, store, store_key: of the features; a store is `<encoder>@<view>-<key8>`, its key the eight
+            letters of its identity. Where features come from several stores, each with `+` between: `native+half`.
         split_note: what is special about the split, in words; "" if nothing.
         counts: train, valid, test, asked, used, failed: rows.
         failures: reason -> rows, of the run's own test rows.
@@ -86,7 +88,17 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def datasets(self) -> list[str]:
         """The datasets that it learnt from."""
-        return self.dataset.split("+")
+        return apart(self.dataset)
+
+
+def together(names: Iterable[str]) -> str:
+    """Several names as one field of a card."""
+    return "+".join(names)
+
+
+def apart(field: str) -> list[str]:
+    """The names that `together` put into a field."""
+    return field.split("+")
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):

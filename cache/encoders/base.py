@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from cache.errors import UsageError
 from cache.features import MAP, VECTOR
 from cache.identity import EncoderIdentity
 
@@ -177,6 +178,31 @@ def trained_on(encoder: Encoder) -> tuple[str, ...]:
         return ()
     known = encoder.spec.trained_on
     return known if "UNVERIFIED" not in encoder.stamps or UNKNOWN in known else (*known, UNKNOWN)
+
+
+@runtime_checkable
+class Unpaddable(Protocol):
+    """An encoder that pads, and can do without: another function of the same weights, for views that say so."""
+
+    def unpadded(self) -> Encoder:
+        """The same weights, identity and stamps; whatever it would see of padding, it does not."""
+        ...
+
+
+def seen_through(encoder: Encoder, view: View) -> Encoder:
+    """The encoder as a view wants it: itself, or without padding.
+
+    Raises:
+        UsageError: the view is without padding, and this encoder has no such form.
+    """
+    if view.padded:
+        return encoder
+    if not isinstance(encoder, Unpaddable):
+        padded = view.name.removesuffix("-unpadded")
+        raise UsageError(
+            f"{encoder.spec.name} has no form without padding; found --view {view.name}. Type --view {padded}."
+        )
+    return encoder.unpadded()
 
 
 class Family(Protocol):

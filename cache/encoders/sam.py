@@ -2,7 +2,9 @@
 untrained one.
 
 Owns what is declared of them, loading, and preprocessing, which is segment-anything's: normalise, then pad with zeros
-at the bottom and the right to the square frame; maps are cropped to the valid grid. The arithmetic is `sam_forward`'s.
+at the bottom and the right to a square frame; maps are cropped to the valid grid. The frame is the longer side in whole
+patches: 1024 in the view long1024, as published; in any other it is the picture's own. Where a view says "no padding",
+only whole patches are filled up, which is another feature. The arithmetic is `sam_forward`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cache.encoders.base import Encoder, EncoderSpec, Tap
-from cache.errors import ImageError, UsageError, WeightsError
+from cache.errors import UsageError, WeightsError
 from cache.identity import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from cache.encoders.sam_forward import SamVit
 
-CODE = "sam.2"  # 2: our own forward; float32 differs from 1 in the last bits
+CODE = "sam.3"  # 2: our own forward; 3: the frame is the picture's, not always 1024 (there the same bits as 2)
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 PATCH = 16
@@ -65,7 +67,7 @@ def _spec(name: str, title: str, gflop: float, **more: Any) -> EncoderSpec:
         taps=(*blocks, Tap("neck", shape.out, PATCH)),
         output="neck",
         view=f"long{shape.frame}",
-        normalisation=f"mean {MEAN}, std {STD} of 0..255, then zero padding to {shape.frame}x{shape.frame}",
+        normalisation=f"mean {MEAN}, std {STD} of 0..255, then zero padding to a square ({shape.frame}x{shape.frame})",
         source="Kirillov et al., Segment Anything, ICCV 2023; package segment-anything 1.0",
         gflop=gflop,
         **facts,
@@ -179,7 +181,11 @@ def _advice(tensors: dict[str, torch.Tensor]) -> str:
 
 
 class SamEncoder:
-    """A loaded SAM image encoder; see `cache.encoders.base.Encoder`."""
+    """A loaded SAM image encoder; see `cache.encoders.base.Encoder`.
+
+    Args:
+        padded: pictures are padded to squares; otherwise the module sees no token but theirs.
+    """
 
     def __init__(
         self,
@@ -188,30 +194,26 @@ class SamEncoder:
         identity: EncoderIdentity,
         stamps: tuple[str, ...],
         device: str,
+        padded: bool = True,
     ) -> None:
         self.spec, self.identity, self.stamps, self.device = spec, identity, stamps, device
-        self._module = module.to(device)
-        self._frame = SHAPES[spec.name].frame
+        self._module, self._padded = module.to(device), padded
+
+    def unpadded(self) -> SamEncoder:
+        """The same weights without padding; see `cache.encoders.base.Unpaddable`."""
+        return SamEncoder(self.spec, self._module, self.identity, self.stamps, self.device, padded=False)
 
     def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
-        """See `Encoder.encode`.
-
-        Raises:
-            ImageError: the pixels do not fit the frame; the view should be long1024.
-        """
+        """See `Encoder.encode`."""
         import torch
 
         h, w = valid
-        if max(h, w) > self._frame:
-            raise ImageError(
-                "larger than the encoder's input",
-                f"{self.spec.name} sees {self._frame}x{self._frame} pixels, found {w}x{h}. Use --view "
-                f"long{self._frame}.",
-            )
+        grid = -(-h // PATCH), -(-w // PATCH)
+        rows, columns = (max(grid), max(grid)) if self._padded else grid
         with torch.inference_mode():
             inside = pixels[:, :, :h, :w].to(self.device, torch.float32)
             mean = torch.tensor(MEAN, device=self.device).view(1, 3, 1, 1)
             std = torch.tensor(STD, device=self.device).view(1, 3, 1, 1)
-            x = torch.nn.functional.pad((inside - mean) / std, (0, self._frame - w, 0, self._frame - h))
-            maps = self._module(x, taps, (-(-h // PATCH), -(-w // PATCH)))
+            x = torch.nn.functional.pad((inside - mean) / std, (0, columns * PATCH - w, 0, rows * PATCH - h))
+            maps = self._module(x, taps, grid)
             return {tap: maps[tap] for tap in taps}

@@ -39,12 +39,12 @@ class SamVit(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.side = shape.frame // PATCH
+        side = shape.frame // PATCH
         self.patch_embed = nn.Module()
         self.patch_embed.proj = nn.Conv2d(3, shape.dim, PATCH, PATCH)
-        self.pos_embed = nn.Parameter(torch.zeros(1, self.side, self.side, shape.dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, side, side, shape.dim))
         self.blocks = nn.ModuleList(
-            Block(shape, self.side, 0 if i in shape.global_blocks else shape.window) for i in range(shape.depth)
+            Block(shape, side, 0 if i in shape.global_blocks else shape.window) for i in range(shape.depth)
         )
         self.neck = nn.ModuleList(
             [
@@ -71,18 +71,22 @@ class SamVit(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """All asked taps in one pass, no block deeper than they need.
 
+        Positions are those of a square frame of the longer side: learnt tables are resampled where that is not the
+        frame they were learnt for, and cut at the shorter side.
+
         Args:
-            pixels: (b, 3, frame, frame) float32, normalised and padded.
+            pixels: (b, 3, H, W) float32, normalised and padded, sides of whole patches.
             taps: `block.<i>` or `neck`.
             valid: the part (h, w) of the grid to give back.
 
         Returns:
             tap -> (b, C, h, w) float32, channels last in memory.
         """
-        h, w = valid or (self.side, self.side)
         kind = self.patch_embed.proj.weight.dtype
-        x = self.patch_embed.proj(pixels.to(kind)).permute(0, 2, 3, 1).float() + self.pos_embed
-        x = x.contiguous()
+        x = self.patch_embed.proj(pixels.to(kind)).permute(0, 2, 3, 1).float()
+        _, height, width, _ = x.shape
+        h, w = valid or (height, width)
+        x = (x + resampled_square(self.pos_embed, max(height, width))[:, :height, :width]).contiguous()
         found: dict[str, torch.Tensor] = {}
         deepest = len(self.blocks) if "neck" in taps else 1 + max(int(tap.partition(".")[2]) for tap in taps)
         for i, block in enumerate(self.blocks[:deepest]):
@@ -141,11 +145,13 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(b, H, W, D) -> the same shape. On a CPU in parts that its cache holds: an image's head, a row of windows."""
+        side = self.window or max(x.shape[1:3])
+        up, across = (resampled_distances(table, side) for table in (self.rel_pos_h, self.rel_pos_w))
         out, small = torch.empty_like(x), x.device.type == "cpu"
         if self.window:
             step = self.window if small else x.shape[1]
             for y in range(0, x.shape[1], step):
-                out[:, y : y + step] = self.proj(self.inside_windows(self.qkv(x[:, y : y + step])))
+                out[:, y : y + step] = self.proj(self.inside_windows(self.qkv(x[:, y : y + step]), up, across))
             return out
         together = 1 if small else self.heads
         for i in range(len(x)):
@@ -154,11 +160,11 @@ class Attention(nn.Module):
             heads = found.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)
             for j in range(0, self.heads, together):
                 q, k, v = qkv[:, j : j + together].contiguous()
-                heads[j : j + together] = attend(q, k, v, self.rel_pos_h, self.rel_pos_w)
+                heads[j : j + together] = attend(q, k, v, up, across)
             out[i] = self.proj(found)
         return out
 
-    def inside_windows(self, qkv: torch.Tensor) -> torch.Tensor:
+    def inside_windows(self, qkv: torch.Tensor, rel_pos_h: torch.Tensor, rel_pos_w: torch.Tensor) -> torch.Tensor:
         """(b, H, W, 3 D) -> (b, H, W, D), attention within each window; what a window lacks is the bare bias."""
         b, h, w, _ = qkv.shape
         s = self.window
@@ -169,7 +175,7 @@ class Attention(nn.Module):
             qkv = padded
         windows = qkv.view(b, rows, s, columns, s, 3, self.heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
         q, k, v = windows.reshape(3, b * rows * columns * self.heads, s, s, -1)
-        out = attend(q, k, v, self.rel_pos_h, self.rel_pos_w)
+        out = attend(q, k, v, rel_pos_h, rel_pos_w)
         out = out.view(b, rows, columns, self.heads, s, s, -1).permute(0, 1, 4, 2, 5, 3, 6)
         return out.reshape(b, rows * s, columns * s, -1)[:, :h, :w]
 
@@ -208,6 +214,22 @@ def tile(groups: int, n: int, like: torch.Tensor) -> tuple[int, int]:
 
 
 def distances(rel_pos: torch.Tensor, n: int) -> torch.Tensor:
-    """(2 * reach - 1, C) learnt vectors -> (n, n, C): the vector of the distance between query and key."""
+    """(2 s - 1, C) vectors, n <= s -> (n, n, C): the vector of the distance between query and key."""
     at = torch.arange(n, device=rel_pos.device)
     return rel_pos[at[:, None] - at[None, :] + (rel_pos.shape[0] - 1) // 2]
+
+
+def resampled_square(table: torch.Tensor, side: int) -> torch.Tensor:
+    """(1, s, s, D) learnt positions -> (1, side, side, D), bicubic as in ViTDet; the table itself where it fits."""
+    if table.shape[1] == side:
+        return table
+    planes = table.permute(0, 3, 1, 2)
+    return F.interpolate(planes, (side, side), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+
+
+def resampled_distances(table: torch.Tensor, side: int) -> torch.Tensor:
+    """(2 s - 1, C) learnt vectors -> (2 side - 1, C), linear as in segment-anything; the table itself where it fits."""
+    reach = 2 * side - 1
+    if table.shape[0] == reach:
+        return table
+    return F.interpolate(table.float().T[None], reach, mode="linear")[0].T.to(table.dtype)

@@ -39,7 +39,8 @@ def fastest(encoder: Encoder, view: View, tasks: Sequence[BlockTask]) -> int:
     image of the largest planned size, with all that is kept of it.
     """
     items = [item for task in tasks for item in task.items]
-    width, height = max((view.size(i.width, i.height) for i in items), key=lambda size: size[0] * size[1])
+    boxes = [box for item in items for box in view.boxes(item.width, item.height)]
+    width, height = max(((box.width, box.height) for box in boxes), key=lambda size: size[0] * size[1])
     features = list(dict.fromkeys(feature for task in tasks for feature in task.features))
     taps = list(dict.fromkeys(feature.tap for feature in features))
     most = max(len(task.items) for task in tasks)

@@ -10,6 +10,7 @@ import msgspec
 import torch
 
 from cache.encoders.base import made_up
+from cache.views import parse_view
 
 if TYPE_CHECKING:
     from cache.blocks import PlanItem
@@ -85,14 +86,16 @@ def peak_gflops(device: str, precision: str) -> float:
 
 
 def gflop(encoder: Encoder, view: View, items: Sequence[PlanItem]) -> float:
-    """10^9 operations for all these images: as declared where they are many, else counted on a made-up image of the
-    middle size, in proportion to pixels; 0 where torch does not see them.
+    """10^9 operations for all these images, in proportion to pixels: as declared for the encoder's own view where they
+    are many, else counted on a made-up picture of the middle size; 0 where torch does not see them.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    boxes = [box for item in items for box in view.boxes(item.width, item.height)]
+    sizes = sorted(((box.width, box.height) for box in boxes), key=lambda size: size[0] * size[1])
     if encoder.spec.heavy:
-        return encoder.spec.gflop * len(items)
-    sizes = sorted((view.size(item.width, item.height) for item in items), key=lambda size: size[0] * size[1])
+        own = [parse_view(encoder.spec.view).size(item.width, item.height) for item in items]
+        return encoder.spec.gflop * len(items) * sum(w * h for w, h in sizes) / sum(w * h for w, h in own)
     width, height = sizes[len(sizes) // 2]
     with FlopCounterMode(display=False) as counter:
         made_up(encoder, width, height, [tap.name for tap in encoder.spec.taps])

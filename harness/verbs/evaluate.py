@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
+    from cache.joined import JoinedFeatures
     from cache.rows import Features
     from cache.store import FeatureStore
     from harness.datasets.dataset import Dataset
@@ -147,7 +148,8 @@ def _planned(place: Place, folder: Path, plan: Plan) -> list[Evaluated]:
     run = cards.load_run(folder / "card.json")
     leg = _leg_of(place, run, plan)
     gaps = {gap.dataset: (gap.counts.get("test", 0), gap.why.partition(":")[0]) for gap in leg.absent}
-    here = {path.parent.name for path in stores_under(place.stores) if path.name == run.store}
+    stores = [(path.parent.name, path.name) for path in stores_under(place.stores)]
+    here = {name for name, _ in stores if all((name, wanted) in stores for wanted in cards.apart(run.store))}
     found = [_one(place, folder, run.dataset)] if has_own_test(folder, run) else []
     for split in leg.tests:
         if split.dataset not in here:
@@ -239,7 +241,7 @@ def _one(place: Place, folder: Path, name: str, leg: Leg | None = None) -> Evalu
     own = name in run.datasets
     if own and not runs.has_own_test(folder, run):
         raise UsageError(f"{run.id} learnt from all of {name}: it can be tested on other datasets only.")
-    opened = locate.find_store(place.stores, name, None, run.store)
+    opened = [locate.find_store(place.stores, name, store_name=wanted) for wanted in cards.apart(run.store)]
     data = place.data(name)
     head = load_head(folder / "head")
     features = select(opened, run, head)
@@ -256,7 +258,7 @@ def _one(place: Place, folder: Path, name: str, leg: Leg | None = None) -> Evalu
     quality_map = msgspec.convert(run.quality_map, QualityMap) if own else data.quality_map(data.labelled["id"])
     joined = Joined(data, opened, features, quality_map)
     origin = runs.provenance_of(place.command)
-    home = opened.path.parents[1]
+    home = opened[0].path.parents[1]
     learnt = [] if own else _learnt(home, folder, run, leg)
     leaky = [stamps.LEAKY] * _leaks(learnt, data, ids, place.allow_leakage)
     pages = [page for page in (locate.page_of(source, home) for source in run.datasets) if page is not None]
@@ -330,20 +332,23 @@ def _leaks(learnt: list[tuple[Dataset, list[str]]], data: Dataset, ids: list[str
     return bool(found)
 
 
-def select(store: FeatureStore, run: RunCard, head: Head) -> Features:
-    """The features that a head reads, from a store that must hold them all.
+def select(stores: list[FeatureStore], run: RunCard, head: Head) -> Features | JoinedFeatures:
+    """The features that a head reads, from stores that must hold them all.
 
     Raises:
         NotFoundError: says which are missing and how to add them.
     """
+    from harness import examples
     from harness.errors import NotFoundError
+    from harness.verbs.train_head import how_to_add
 
-    available = [str(f) for f in store.features()]
-    missing = [name for name in head.features if name not in available]
-    if missing:
-        raise NotFoundError(
-            f"{run.id} reads {', '.join(head.features)}; the store of {store.dataset} lacks {', '.join(missing)}. "
-            "Add it: "
-            f"harness precompute --dataset {store.dataset} --encoder {run.encoder} --features {' '.join(missing)}"
-        )
-    return store.select(head.features)
+    for store in stores:
+        have = {examples.qualified(stores, store, str(f)) for f in store.features()}
+        own = [n for n in head.features if len(stores) == 1 or n.startswith(f"{store.prefix}/")]
+        missing = [name.rpartition("/")[2] for name in own if name not in have]
+        if missing:
+            raise NotFoundError(
+                f"{run.id} reads {', '.join(head.features)}; the store of {store.dataset} lacks {', '.join(missing)}. "
+                f"Add it: {how_to_add(store, missing)}"
+            )
+    return examples.features_of(stores, head.features)

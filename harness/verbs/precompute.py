@@ -79,7 +79,9 @@ def precompute(
             "the output's map and all moments)."
         ),
     ] = None,
-    view: Annotated[str | None, typer.Option(help="How an image becomes pixels: native, half, long1024 ...")] = None,
+    view: Annotated[
+        str | None, typer.Option(help="How an image becomes pixels: native, half, long1024, crops5x224, tiles512 ...")
+    ] = None,
     resize: Annotated[
         Literal["pillow", "torch"],
         typer.Option(
@@ -138,7 +140,7 @@ def precompute(
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
     devices = [pick_device(one.strip()) for one in device.split(",")]
     resolved, chosen_view = resolve_encoder(encoder, weights, view, devices[0], precision, resize)
-    wanted = wanted_features(resolved, features)
+    wanted = wanted_features(resolved, chosen_view, features)
     stores = store or config.path("stores", "stores")
     opened = FeatureStore.create(
         stores,
@@ -225,11 +227,14 @@ def resolve_encoder(
         NotFoundError: its weights are not where they were looked for.
         WeightsError: the weights are damaged or of another shape.
     """
+    from cache.encoders.base import seen_through
     from cache.views import parse_view
     from harness.recipe import recipe
 
     loaded = recipe(name, weights, precision).load(pick_device(device))
-    return loaded, parse_view(view or loaded.spec.view, resize)
+    chosen_view = parse_view(view or loaded.spec.view, resize)
+    seen_through(loaded, chosen_view)  # refuses what it would refuse at the first image
+    return loaded, chosen_view
 
 
 def pick_device(device: str) -> str:
@@ -262,12 +267,25 @@ def identity_of(encoder: Encoder, view: View) -> Identity:
     return Identity(encoder=encoder.identity, view=view.identity(), decoding=DECODING)
 
 
-def wanted_features(encoder: Encoder, asked: list[str] | None) -> list[FeatureName]:
-    """The features to make: those asked for, or what the encoder declares."""
-    from cache.features import expand
+def wanted_features(encoder: Encoder, view: View, asked: list[str] | None) -> list[FeatureName]:
+    """The features to make: those asked for, or what the encoder declares.
+
+    Raises:
+        UsageError: a map of images that become several pictures each.
+    """
+    from cache.features import MAP, expand
+    from harness.errors import UsageError
 
     spec = encoder.spec
-    return expand(asked or spec.kept, [tap.name for tap in spec.taps], vectors=spec.vectors)
+    default = [kept for kept in spec.kept if not (view.several and kept.endswith(f":{MAP}"))]
+    wanted = expand(asked or default, [tap.name for tap in spec.taps], vectors=spec.vectors)
+    maps = [str(name) for name in wanted if name.what == MAP]
+    if view.several and maps:
+        raise UsageError(
+            f"Expected summaries, which {view.name} takes over the several pictures that it makes of an image; found "
+            f"{', '.join(maps)}. Ask for a summary (--features '*:moments'), or for maps in another view."
+        )
+    return wanted
 
 
 def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
@@ -310,24 +328,28 @@ def announce(
 
 
 def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> float:
-    """Time for all tasks: a light encoder is timed on a made-up image of the first planned size, a heavy one by its
-    GFLOP and this device's measured matrix product (an encoder reaches about half of that)."""
+    """Time for all tasks, in proportion to pixels: a light encoder is timed on a made-up picture of the middle planned
+    size, a heavy one is taken by its GFLOP and this device's measured matrix product (an encoder reaches about half of
+    that).
+    """
     import time
 
     from cache.encoders.base import made_up
-    from harness.engines.speed import peak_gflops
+    from harness.engines.speed import gflop, peak_gflops
 
     items = [item for task in tasks for item in task.items]
     if encoder.spec.heavy:
         rate = peak_gflops(encoder.device, encoder.identity.precision)
-        return len(items) * encoder.spec.gflop / (0.5 * rate)
+        return gflop(encoder, view, items) / (0.5 * rate)
     middle = sorted(items, key=lambda item: item.width * item.height)[len(items) // 2]
-    width, height = view.size(middle.width, middle.height)
+    boxes = view.boxes(middle.width, middle.height)
+    pixels = sum(box.width * box.height for box in boxes)
+    width, height = boxes[0].width, boxes[0].height
     taps = [tap.name for tap in encoder.spec.taps]
     made_up(encoder, width, height, taps)
     start = time.perf_counter()
     made_up(encoder, width, height, taps)
-    return (time.perf_counter() - start) * len(items)
+    return (time.perf_counter() - start) * len(items) * pixels / (width * height)
 
 
 def _provenance(encoder: Encoder, view: View) -> dict[str, object]:

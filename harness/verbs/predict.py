@@ -13,6 +13,10 @@ from harness.config import verb
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from cache.encoders.base import Encoder
+    from cache.views import View
+    from reports.card import RunCard
+
 
 class Predicted(msgspec.Struct, frozen=True):
     """One image's predicted quality."""
@@ -72,16 +76,15 @@ def predict(
 
     import numpy as np
 
-    from cache.encode import Item, encode_items
+    from cache.encode import Block, Encoded, Item, Look, encode_looks
     from cache.features import parse_feature
-    from cache.identity import key8
-    from cache.rows import InMemory
+    from cache.joined import Joined
+    from cache.memory import InMemory
     from harness import console
     from harness.config import current
     from harness.datasets.scale import QualityMap
-    from harness.errors import NotFoundError, ProtocolError
+    from harness.errors import NotFoundError
     from harness.locate import run_folder
-    from harness.verbs.precompute import identity_of, resolve_encoder
     from heads.base import Examples
     from heads.checkpoint import load_head
     from reports import card as cards
@@ -91,44 +94,75 @@ def predict(
     files = _files(images)
     if not files:
         raise NotFoundError(f"Expected image files, found none in {', '.join(str(i) for i in images)}.")
-    encoder, view = resolve_encoder(card.encoder, weights, card.view, device, precision, resize)
-    key = key8(identity_of(encoder, view))
-    if key != card.store_key:
-        raise ProtocolError(
-            f"{card.id} was trained on features with key {card.store_key} ({card.store}); this encoder, with these "
-            f"weights, gives {key}. "
-            "Use the same weights file and version (--weights FILE), --resize and --precision."
-        )
     head = load_head(folder / "head")
-    names = [parse_feature(name) for name in head.features]
-    rows = []
-    with console.progress("predict", len(files), "image") as bar:
-        for row in encode_items([Item(str(file), file) for file in files], encoder, view, names):
-            rows.append(row)
+    items = [Item(str(file), file) for file in files]
+    seen = looks_of(card, weights, device, precision, resize)
+    own = {
+        prefix: [n.rpartition("/")[2] for n in head.features if n.rpartition("/")[0] in ("", prefix)] for prefix in seen
+    }
+    looks = [
+        Look(encoder, view, [Block(items, [parse_feature(name) for name in own[prefix]])])
+        for prefix, (encoder, view) in seen.items()
+    ]
+    rows: dict[str, list[Encoded]] = {prefix: [] for prefix in seen}
+    with console.progress("predict", len(files) * len(looks), "picture") as bar:
+        for look, row in encode_looks(looks):
+            rows[list(seen)[look]].append(row)
             bar.advance()
-    good = [row for row in rows if row.status == "ok"]
+    failures = {row.id: row.reason for some in reversed(rows.values()) for row in some if row.status != "ok"}
     quality: dict[str, float] = {}
-    if good:
-        n = len(good)
-        unknown = np.full(n, np.nan)
-        ids = [row.id for row in good]
-        examples = Examples(
-            InMemory(good, list(head.features)), ids, unknown, unknown, unknown, ["new"] * n, ids, [""] * n
-        )
+    if set(failures) < {item.id for item in items}:
+        joined = Joined({p: InMemory([r for r in some if r.status == "ok"], own[p]) for p, some in rows.items()})
+        ids, unknown = joined.ids, np.full(len(joined.ids), np.nan)
+        source = joined if len(looks) > 1 else next(iter(joined.parts.values()))
+        examples = Examples(source, ids, unknown, unknown, unknown, ["new"] * len(ids), ids, [""] * len(ids))
         quality = dict(zip(ids, head.predict(examples).tolist(), strict=True))
     # A run that learnt from several datasets has several scales, and so no one to put a new image on.
     scale = msgspec.convert(card.quality_map, QualityMap) if len(card.datasets) == 1 else None
     result = Predictions()
-    for row in rows:
-        value = quality.get(row.id, math.nan)
-        failure = row.reason if row.status != "ok" else "" if math.isfinite(value) else "prediction is not finite"
+    for item in items:
+        value = quality.get(item.id, math.nan)
+        failure = failures.get(item.id, "" if math.isfinite(value) else "prediction is not finite")
         mos = None if failure or scale is None else float(scale.to_mos(np.array([value]))[0])
-        result.append(Predicted(row.id, None if failure else value, mos, failure))
+        result.append(Predicted(item.id, None if failure else value, mos, failure))
     stamps = f" Stamped {' '.join(card.stamps)}." if card.stamps else ""
     result.note = (
         f"{card.variant} on {card.encoder}, trained on {card.dataset} ({card.counts['train']} images).{stamps}"
     )
     return result
+
+
+def looks_of(
+    card: RunCard, weights: Path | None, device: str, precision: str, resize: str
+) -> dict[str, tuple[Encoder, View]]:
+    """`encoder@view` of each store that a run was trained on -> the same encoder, loaded, and view.
+
+    Raises:
+        ProtocolError: with these weights it is another one.
+    """
+    from cache.identity import key8
+    from cache.views import parse_view
+    from harness.errors import ProtocolError
+    from harness.locate import parts_of
+    from harness.recipe import recipe
+    from harness.verbs.precompute import identity_of, pick_device
+    from reports import card as cards
+
+    loaded: dict[str, Encoder] = {}
+    found: dict[str, tuple[Encoder, View]] = {}
+    for store, wanted in zip(cards.apart(card.store), cards.apart(card.store_key), strict=True):
+        name, view_name = parts_of(store)
+        if name not in loaded:
+            loaded[name] = recipe(name, weights, precision).load(pick_device(device))
+        view = parse_view(view_name, resize)
+        key = key8(identity_of(loaded[name], view))
+        if key != wanted:
+            raise ProtocolError(
+                f"{card.id} was trained on features with key {wanted} ({store}); this encoder, with these weights, "
+                f"gives {key}. Use the same weights file and version (--weights FILE), --resize and --precision."
+            )
+        found[f"{name}@{view_name}"] = (loaded[name], view)
+    return found
 
 
 def _files(images: list[Path]) -> list[Path]:

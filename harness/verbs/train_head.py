@@ -3,7 +3,7 @@ look at test rows once, and write a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +85,14 @@ def _number(value: float | None) -> str:
 def train_head(
     variant: Annotated[str, typer.Option(help="A name of `harness heads ls`: fft, spatial, sam-iqa, mlp, ridge.")],
     dataset: Annotated[str | None, typer.Option(help="Which dataset's store (default: the only one there is).")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Which encoder's store (default: the only one there is).")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Which encoder's store (default: the only one there is); of several, features side by side."),
+    ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(help="Which view's store, as encoder; native half: two scales, features side by side."),
+    ] = None,
     features: Annotated[
         list[str] | None, typer.Option(help="TAP:WHAT, several allowed (default: what the head asks for).")
     ] = None,
@@ -118,6 +125,7 @@ def train_head(
     harness train-head --variant fft
     harness train-head --variant ridge --dataset biq2021 --features '*:moments' --split official
     harness train-head --variant mlp --split random:10 --set epochs=50
+    harness train-head --variant ridge --view native half
     harness train-head --variant ridge --plan leave-one-dataset-out:tid2013,csiq,kadid10k
 
     Returns:
@@ -126,6 +134,7 @@ def train_head(
     from harness import console, locate
     from harness.config import current
     from harness.errors import UsageError
+    from harness.examples import features_of
     from harness.fit import Source, fit_runs, fit_together
     from harness.splits.kinds import checked, here
     from harness.splits.ready import named
@@ -143,10 +152,11 @@ def train_head(
         data_of = opener(labels, locate.stores_top(stores))
 
         def source(one: Split) -> tuple[Head, Source]:
-            opened, data = locate.find_store(stores, one.dataset, encoder), data_of(one.dataset)
+            opened, data = locate.find_stores(stores, one.dataset, encoder, view), data_of(one.dataset)
             head, names = make_head(variant, opened, features, set)
             head.device = where
-            return head, Source(data, opened, opened.select(names), here(checked(one, data, f"plan {plan}"), data))
+            rows = here(checked(one, data, f"plan {plan}"), data)
+            return head, Source(data, opened, features_of(opened, names), rows)
 
         def fit(head: Head, sources: list[Source]) -> list[Path]:
             if len(sources) > 1:
@@ -155,12 +165,12 @@ def train_head(
             return fit_runs(data, opened, rows, head, [one], seed, place, call, allow_leakage)
 
         return Runs(read_run(folder) for folder in train_plan(named(plan, data_of), dataset, source, fit))
-    opened, data = open_data(dataset, encoder, store, root, labels)
+    opened, data = open_data(dataset, encoder, view, store, root, labels)
     head, names = make_head(variant, opened, features, set)
     head.device = where
     chosen, note = make_splits(data, split)
     console.say(note)
-    folders = fit_runs(data, opened, opened.select(names), head, chosen, seed, place, call, allow_leakage)
+    folders = fit_runs(data, opened, features_of(opened, names), head, chosen, seed, place, call, allow_leakage)
     return Runs(read_run(folder) for folder in folders)
 
 
@@ -230,38 +240,80 @@ def read_run(folder: Path) -> Run:
 
 
 def open_data(
-    dataset: str | None, encoder: str | None, store: Path | None, root: Path | None, labels: Path | None
-) -> tuple[FeatureStore, Dataset]:
-    """The store that fits, and the labels of its dataset: read afresh where the dataset's folder is known, else as
-    `precompute` saw them."""
+    dataset: str | None,
+    encoders: list[str] | None,
+    views: list[str] | None,
+    store: Path | None,
+    root: Path | None,
+    labels: Path | None,
+) -> tuple[list[FeatureStore], Dataset]:
+    """The store that fits each encoder and view, and the labels of their dataset: read afresh where the dataset's
+    folder is known, else as `precompute` saw them.
+    """
     from harness import locate
     from harness.config import current
 
     config, _ = current()
     if dataset is None and len(config.datasets) == 1:
         dataset = next(iter(config.datasets))
-    opened = locate.find_store(store or config.path("stores", "stores"), dataset, encoder)
-    return opened, locate.labelled(opened.dataset, root, labels, config, opened.path.parents[1])
+    opened = locate.find_stores(store or config.path("stores", "stores"), dataset, encoders, views)
+    return opened, locate.labelled(opened[0].dataset, root, labels, config, opened[0].path.parents[1])
 
 
 def make_head(
-    variant: str, store: FeatureStore, features: list[str] | None, settings: list[str] | None
+    variant: str, stores: list[FeatureStore], features: list[str] | None, settings: list[str] | None
 ) -> tuple[Head, list[str]]:
     """An unfitted head and the names of the features that it reads.
 
     Raises:
         UsageError: unknown head, setting or feature; a head of maps on an encoder that gives a vector.
-        NotFoundError: the store does not have a feature yet (says how to add it).
+        NotFoundError: a store does not have a feature yet (says how to add it).
     """
-    from cache.features import expand, parse_feature
+    from harness.examples import qualified
     from harness.registry import heads
 
     kind = heads().get(variant)
     head: Head = kind(parse_settings(variant, settings))
+    return head, [
+        qualified(stores, store, name)
+        for store, patterns in patterns_of(stores, features)
+        for name in read_of(store, head, patterns)
+    ]
+
+
+def patterns_of(stores: list[FeatureStore], asked: list[str] | None) -> Iterator[tuple[FeatureStore, list[str]]]:
+    """The patterns that are meant for each store: `encoder@view/TAP:WHAT` for that one, `TAP:WHAT` for all; none where
+    none were typed.
+
+    Raises:
+        UsageError: a pattern for a store that is not among them, a store that none is for.
+    """
+    from harness.errors import UsageError
+
+    known = [store.prefix for store in stores]
+    for pattern in asked or []:
+        prefix, slash, _ = pattern.rpartition("/")
+        if slash and prefix not in known:
+            raise UsageError(f"{pattern!r} is of none of the stores read: {', '.join(known)}. Name it by --view.")
+    for store in stores:
+        own = [p.rpartition("/")[2] for p in asked or [] if p.rpartition("/")[0] in ("", store.prefix)]
+        if asked and not own:
+            raise UsageError(
+                f"No feature of {store.prefix} was asked for. Add one (--features {store.prefix}/TAP:WHAT), or leave "
+                "that store out by --encoder and --view."
+            )
+        yield store, own
+
+
+def read_of(store: FeatureStore, head: Head, patterns: list[str]) -> list[str]:
+    """What a head reads of one store: what the patterns say, or what it asks for."""
+    from cache.features import expand, parse_feature
+    from harness.errors import NotFoundError
+
     available = [str(f) for f in store.features()]
     taps, vectors = [tap.name for tap in store.taps], [tap.name for tap in store.taps if tap.stride == 0]
-    if features:
-        names = [str(f) for f in expand(features, taps, vectors=vectors)]
+    if patterns:
+        names = [str(f) for f in expand(patterns, taps, vectors=vectors)]
     else:
         output = str(store.provenance.get("output", ""))
         kept = store.provenance.get("features", [*[f"{output}:map"] * (output in taps), "*:moments"])
@@ -272,15 +324,18 @@ def make_head(
     for name in (name for name in missing if "*" not in name):
         store.width(parse_feature(name))  # refuses what none of its taps gives
     if missing or not names:
-        from harness.errors import NotFoundError
-
         raise NotFoundError(
-            f"{variant} reads {', '.join(names) or 'features'}; the store {store.path} has "
-            f"{', '.join(available) or 'nothing yet'}. "
-            f"Add what is missing: harness precompute --dataset {store.dataset} --encoder {store.name.split('@')[0]} "
-            f"--features {' '.join(repr(m) if '*' in m else m for m in missing) or '...'}"
+            f"{head.variant} reads {', '.join(names) or 'features'}; the store {store.path} has "
+            f"{', '.join(available) or 'nothing yet'}. Add what is missing: {how_to_add(store, missing)}"
         )
-    return head, names
+    return names
+
+
+def how_to_add(store: FeatureStore, features: Sequence[str]) -> str:
+    """The command that adds features to a store."""
+    encoder, view = store.identity.encoder.name, store.identity.view.name
+    shown = " ".join(repr(f) if "*" in f else f for f in features) or "..."
+    return f"harness precompute --dataset {store.dataset} --encoder {encoder} --view {view} --features {shown}"
 
 
 def parse_settings(variant: str, settings: list[str] | None) -> dict[str, Any]:

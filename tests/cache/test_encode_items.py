@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cache.encode import Block, Encoded, Item, Meter, encode_blocks, encode_items
+from cache.encode import Block, Encoded, Item, Look, Meter, encode_blocks, encode_items, encode_looks
 from cache.errors import CacheError, ImageError
 from cache.features import expand
 from cache.views import parse_view
@@ -296,3 +296,90 @@ def test_a_block_is_asked_for_shortly_before_it_is_needed(images: list[Item], fa
     for i, _ in enumerate(rows):
         assert len(asked) <= i // 8 + 2
     assert asked == list(range(10))
+
+
+def test_several_pictures_of_an_image_are_one_row_their_mean(
+    images: list[Item], encode: Any, fakes: ModuleType
+) -> None:
+    """Whatever shares a pass with what: each picture alone, cut out by hand, gives the same mean."""
+    from PIL import Image
+
+    wanted = fakes.features("*:moments")
+    view = parse_view("tiles16")
+    for batch in (1, 3, 100):
+        rows = list(encode_items(images, fakes.FakeEncoder(), view, wanted, batch_size=batch))
+        assert [row.id for row in rows] == [item.id for item in images]
+        for item, row in zip(images, rows, strict=True):
+            with Image.open(item.path) as image:
+                assert (row.status, row.width, row.height) == ("ok", *image.size)
+                boxes = view.boxes(*image.size)
+                parts = [np.asarray(image.crop((b.left, b.top, b.left + b.width, b.top + b.height))) for b in boxes]
+            for name in wanted:
+                one = [summary_of(part, name, fakes) for part in parts]
+                np.testing.assert_allclose(row.features[str(name)], np.mean(one, axis=0), rtol=1e-6)
+
+
+def summary_of(pixels: np.ndarray, name: Any, fakes: ModuleType) -> np.ndarray:
+    from cache.encode import summarise
+
+    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    maps = fakes.FakeEncoder().encode(batch, pixels.shape[:2], [name.tap])[name.tap]
+    return summarise(maps.half(), name.what)[0]
+
+
+def test_an_image_of_which_one_picture_fails_fails(images: list[Item], fakes: ModuleType) -> None:
+    class Picky(fakes.FakeEncoder):
+        """A fake that takes no odd widths."""
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            if valid[1] % 2:
+                raise ImageError("odd", "width")
+            return super().encode(pixels, valid, taps)
+
+    whole = images[0].path.read_bytes()
+    images[1].path.write_bytes(whole[: len(whole) // 2])
+    view = parse_view("tiles16")
+    rows = list(encode_items(images, Picky(), view, fakes.features("*:moments"), batch_size=3))
+    assert [row.id for row in rows] == [item.id for item in images]
+    for i, row in enumerate(rows):
+        odd = i != 1 and any(box.width % 2 for box in view.boxes(row.width, row.height))
+        assert row.reason == ("truncated" if i == 1 else "odd" if odd else "")
+    assert {row.reason for row in rows} == {"", "odd", "truncated"}
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_several_looks_give_what_each_gives_alone_and_decode_once(
+    data: st.DataObject, images: list[Item], fakes: ModuleType
+) -> None:
+    """Each in blocks of its own, of images of its own, in the order of a plan; an image is decoded once for all."""
+    from cache import images as module
+
+    decoded: list[int] = []
+    real = module.decode
+
+    def decode(raw: bytes) -> Any:
+        decoded.append(1)
+        return real(raw)
+
+    sizes = {item: module.probe(item.path.read_bytes()) for item in images}
+    planned = [item._replace(width=w, height=h) for item, (w, h) in sizes.items()]
+    planned.sort(key=lambda item: (item.width, item.height, item.id))
+    looks: list[Look] = []
+    for name in ("native", "half", "tiles16"):
+        chosen = [item for item in planned if data.draw(st.booleans())]
+        cut = data.draw(st.integers(0, len(chosen)))
+        kept = fakes.features("*:moments") if name == "tiles16" else fakes.features("*:map", "fine:moments")
+        blocks = [Block(chosen[:cut], kept), Block(chosen[cut:], kept)]
+        looks.append(Look(fakes.FakeEncoder(), parse_view(name), blocks, data.draw(st.integers(1, 5))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "decode", decode)
+        found = list(encode_looks(looks, threads=2))
+    assert len(decoded) == len({item.id for look in looks for block in look.blocks for item in block.items})
+    for i, look in enumerate(looks):
+        alone = list(encode_blocks(look.blocks, look.encoder, look.view, look.batch_size))
+        together = [row for at, row in found if at == i]
+        assert [row._replace(features={}) for row in together] == [row._replace(features={}) for row in alone]
+        for mine, theirs in zip(together, alone, strict=True):
+            assert mine.features.keys() == theirs.features.keys()
+            assert all(mine.features[n].tobytes() == theirs.features[n].tobytes() for n in theirs.features)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cache.encoders import sam, sam_forward
 from cache.encoders.sam import SAM_TINY, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SHAPES, SamFamily
-from cache.errors import ImageError, UsageError, WeightsError
+from cache.errors import UsageError, WeightsError
 from cache.views import parse_view
 
 FRAME = 256  # 16 x 16 tokens: more than a window of 14, so that windows are padded and position terms resampled
@@ -184,12 +184,60 @@ def test_only_as_deep_as_asked() -> None:
     assert ran == [0, 1]
 
 
-def test_pixels_larger_than_the_frame_are_a_failed_image() -> None:
-    encoder = SAM_TINY.load(None, "cpu")
-    with pytest.raises(
-        ImageError, match=r"larger than the encoder's input: .*256x256 pixels, found 257x8.*--view long256"
-    ):
-        encoder.encode(torch.zeros(1, 3, 8, 257, dtype=torch.uint8), (8, 257), ["neck"])
+def in_frame(encoder: Any, rows: int, columns: int, cut: bool) -> Any:
+    """segment-anything's module for other pixels, with the tables of an encoder: positions resampled as ViTDet does,
+    distances left for its own forward to resample, or resampled and `cut` to the sides of the grid.
+    """
+    shape, side = SHAPES[encoder.spec.name], max(rows, columns)
+    module = reference(shape._replace(frame=16 * side))
+    state = dict(encoder._module.state_dict())
+    positions = state["pos_embed"].permute(0, 3, 1, 2)
+    positions = torch.nn.functional.interpolate(positions, (side, side), mode="bicubic").permute(0, 2, 3, 1)
+    state["pos_embed"] = positions[:, :rows, :columns]
+    module.pos_embed = torch.nn.Parameter(state["pos_embed"], requires_grad=False)
+    for i in shape.global_blocks:
+        for axis, count in (("h", rows), ("w", columns)):
+            table = state[name := f"blocks.{i}.attn.rel_pos_{axis}"]
+            if cut:
+                table = torch.nn.functional.interpolate(table.T[None], 2 * side - 1, mode="linear")[0].T
+                table = table[side - count : side + count - 1]
+            state[name] = table
+            setattr(module.blocks[i].attn, f"rel_pos_{axis}", torch.nn.Parameter(table, requires_grad=False))
+    module.load_state_dict(state)
+    return module
+
+
+@pytest.mark.parametrize(("height", "width"), [(150, 112), (90, 288), (16, 1)])
+def test_in_another_frame_tables_are_resampled_as_segment_anything_does(height: int, width: int) -> None:
+    """Smaller and larger than its own 256; segment-anything's forward resamples distances by itself."""
+    encoder: Any = SAM_TINY.load(None, "cpu")
+    side = -(-max(height, width) // 16)
+    model = whole_sam(in_frame(encoder, side, side, cut=False))
+    compare(encoder, model, "native", photographs.chelsea()[:height, :width])
+
+
+@pytest.mark.parametrize(("height", "width"), [(192, 256), (150, 112), (90, 288), (256, 256)])
+def test_without_padding_the_module_sees_real_tokens_alone(height: int, width: int) -> None:
+    encoder = cast("Any", SAM_TINY.load(None, "cpu")).unpadded()
+    rows, columns = -(-height // 16), -(-width // 16)
+    module = in_frame(encoder, rows, columns, cut=True)
+    rgb = np.ascontiguousarray(photographs.chelsea()[:height, :width])
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (sam.MEAN, sam.STD))
+    filled = torch.nn.functional.pad((pixels - mean) / std, (0, 16 * columns - width, 0, 16 * rows - height))
+    with torch.inference_mode():
+        expected = module(filled[None])
+    found = encoder.encode(pixels[None], (height, width), ["neck"])["neck"]
+    assert relative_error(found, expected) <= 1e-5
+
+
+def test_without_padding_it_is_another_feature_but_for_squares() -> None:
+    padded: Any = SAM_TINY.load(None, "cpu")
+    cat = torch.from_numpy(np.ascontiguousarray(photographs.chelsea()[:256, :256])).permute(2, 0, 1)[None]
+    for rows, same in ((256, True), (192, False)):
+        one, other = (e.encode(cat[:, :, :rows], (rows, 256), ["neck"])["neck"] for e in (padded, padded.unpadded()))
+        assert bool(torch.equal(one, other)) == same
+        assert same or float((one - other).norm() / one.norm()) > 0.01
 
 
 def tiny_shape(name: str, monkeypatch: pytest.MonkeyPatch) -> SamFamily:
