@@ -73,15 +73,17 @@ def evaluate(
         scale={**msgspec.to_builtins(scale), "quality": joined.quality_map.source},
         seconds=time.monotonic() - start,
         provenance=provenance,
-        notes=known_to_be_shared(joined.data.spec, joined.store, trained),
+        notes=known_to_be_shared(joined.data.spec, joined.stores, trained),
     )
     return card, frame
 
 
-def known_to_be_shared(tested: DatasetSpec, store: FeatureStore, trained: Sequence[DatasetSpec] = ()) -> list[str]:
-    """What a test set shares with the datasets trained on and with the encoder's training data, as far as declared."""
-    corpora = store.provenance.get("trained_on", [sharing.UNKNOWN])
-    notes = sharing.seen(store.name.partition("@")[0], corpora, tested)
+def known_to_be_shared(
+    tested: DatasetSpec, stores: Sequence[FeatureStore], trained: Sequence[DatasetSpec] = ()
+) -> list[str]:
+    """What a test set shares with the datasets trained on and with the encoders' training data, as far as declared."""
+    corpora = {s.identity.encoder.name: s.provenance.get("trained_on", [sharing.UNKNOWN]) for s in stores}
+    notes = [note for encoder, own in corpora.items() for note in sharing.seen(encoder, own, tested)]
     return [note for page in trained for note in sharing.between(page, tested)] + notes
 
 

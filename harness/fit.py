@@ -79,7 +79,7 @@ def fit_runs(
     if len(todo) < len(splits):
         console.say(f"{len(splits) - len(todo)} of {len(splits)} runs are there already and were read, not made again")
     origin = runs.provenance_of(call.command)
-    for note in evaluation.known_to_be_shared(data.spec, store):
+    for note in evaluation.known_to_be_shared(data.spec, stores):
         console.say(note)
     for quality_map, group in by_quality_map(data, todo):
         joined = Joined(data, stores, features, quality_map)
@@ -270,5 +270,5 @@ def _card(
         valid_srcc=max(valid) if valid else None,
         provenance=origin,
         config=msgspec.to_builtins(call),
-        notes=[note for part in parts for note in evaluation.known_to_be_shared(part.data.spec, part.store)],
+        notes=[note for part in parts for note in evaluation.known_to_be_shared(part.data.spec, part.stores)],
     )
