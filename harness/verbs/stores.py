@@ -237,6 +237,7 @@ def _encode_again(
 ) -> Recomputed:
     """Encodes some of a store's images again with the encoder that it names."""
     from cache.recompute import recompute
+    from cache.views import RESIZERS
     from harness import console, locate
     from harness.config import current
     from harness.datasets.dataset import open_dataset
@@ -246,8 +247,9 @@ def _encode_again(
     folder = locate.needed_root(opened.dataset, root, config)
     data = open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, None, config))
     paths, sources = (dict(zip(data.manifest["id"], data.manifest[of], strict=True)) for of in ("path", "scene"))
-    stated = opened.identity
-    loaded, view = resolve_encoder(stated.encoder.name, weights, stated.view.name, device, stated.encoder.precision)
+    by, seen = opened.identity.encoder, opened.identity.view
+    resize = next((typed for typed, name in RESIZERS.items() if name == seen.resize), "pillow")  # "none": either
+    loaded, view = resolve_encoder(by.name, weights, seen.name, device, by.precision, resize)
     ids = first_by_hash(whole, count)
     with console.progress(f"encode {opened.dataset} again", len(ids), "image") as bar:
         return recompute(opened, ids, folder, paths, sources, loaded, view, identity_of(loaded, view), bar.advance)

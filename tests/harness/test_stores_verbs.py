@@ -54,8 +54,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for more in (("--limit", "5"), ()):
         done = harness(top, *words, "--features", "stage.6:map", *more)
         assert done.returncode == 0, done.stderr
-    assert "images/s" in done.stderr
-    assert "the encoder waited" in done.stderr
+    assert "images/s" in done.stdout
+    assert "the encoder waited" in done.stdout
     return top
 
 
@@ -88,6 +88,14 @@ def test_images_encoded_again_agree_and_a_changed_file_is_no_fault_of_the_store(
     few = [said(place, *words[:-3], "5", *words[-2:])["recomputed"] for _ in range(2)]
     assert few[0] == few[1]
     assert {c["images"] for c in few[0]} == {5}
+
+
+def test_images_are_encoded_again_as_the_store_says_that_they_were(place: Path) -> None:
+    """The trap: compared with another resize, precision or view than the store's own, every row looks wrong."""
+    words = ("--dataset", "folder", "--root", "data", "--encoder", "efficientnet-lite0", "--store", "halved")
+    said(place, "precompute", *words, "--view", "half", "--resize", "torch", "--features", "stage.6:map8")
+    found = said(place, "stores", "verify", "--store", "halved", "--recompute", "4", "--root", "data")["recomputed"]
+    assert [(c["feature"], c["images"], c["equal"]) for c in found] == [("stage.6:map8", 4, 4)]
 
 
 def test_mistakes_are_told_apart(place: Path) -> None:
