@@ -16,29 +16,36 @@ PILLOW = "pillow-bilinear"
 
 
 class View(msgspec.Struct, frozen=True):
-    """A named geometry: `native`, `half`, or `long<N>` (the longer side becomes N, as SAM does).
+    """A named geometry: `native`, `half`, `long<N>` (the longer side becomes N, as SAM does) or `square<N>` (both
+    sides become N whatever the image's shape, as SAM 2 does).
 
     Attributes:
         name: what a person types.
         long: the longer side in pixels, 0 where there is none.
-        scale: the factor of both sides where `long` is 0.
+        square: both sides in pixels, 0 where there is none.
+        scale: the factor of both sides where `long` and `square` are 0.
     """
 
     name: str
     long: int = 0
+    square: int = 0
     scale: float = 1.0
 
     def identity(self) -> ViewIdentity:
         """What of this view changes numbers."""
-        geometry = (
-            f"longest side to {self.long}, sides rounded half up"
-            if self.long
-            else f"sides times {self.scale:g}, rounded half up"
-        )
-        return ViewIdentity(self.name, geometry, "none" if self.scale == 1.0 and not self.long else PILLOW)
+        if self.square:
+            geometry = f"both sides to {self.square}"
+        elif self.long:
+            geometry = f"longest side to {self.long}, sides rounded half up"
+        else:
+            geometry = f"sides times {self.scale:g}, rounded half up"
+        unchanged = self.scale == 1.0 and not self.long and not self.square
+        return ViewIdentity(self.name, geometry, "none" if unchanged else PILLOW)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the pixels that an image of this size becomes; at least 1 each."""
+        if self.square:
+            return self.square, self.square
         factor = self.long / max(width, height, 1) if self.long else self.scale
         return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
 
@@ -61,7 +68,10 @@ def parse_view(name: str) -> View:
         return View("native")
     if name == "half":
         return View("half", scale=0.5)
-    found = re.fullmatch(r"long([1-9]\d{1,4})", name)
+    found = re.fullmatch(r"(long|square)([1-9]\d{1,4})", name)
     if found:
-        return View(name, long=int(found.group(1)))
-    raise UsageError(f"Unknown view {name!r}. There are: native, half, and long<N> such as long1024.")
+        side = int(found.group(2))
+        return View(name, long=side) if found.group(1) == "long" else View(name, square=side)
+    raise UsageError(
+        f"Unknown view {name!r}. There are: native, half, long<N> such as long1024, and square<N> such as square1024."
+    )
