@@ -274,7 +274,8 @@ def announce(
     lines = [f"{store.dataset} · {store.name} (key {store.key8}) on {encoder.device}"]
     if not total:
         return [*lines, f"{images} images, all encoded; nothing to do"]
-    seconds = predicted_seconds(encoder, view, tasks)
+    taps = list(dict.fromkeys(name.tap for name in wanted))
+    seconds = predicted_seconds(encoder, view, tasks, taps)
     volume = sum(store.predicted_bytes(task, encoder.spec.grid_of(view)) for task in tasks)
     lines.append(
         f"{total} of {images} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
@@ -283,7 +284,7 @@ def announce(
     return lines
 
 
-def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> float:
+def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask], taps: list[str]) -> float:
     """Time for all tasks: a light encoder is timed on a made-up image of the first planned size, a heavy one by its
     GFLOP and this device's measured matrix product (an encoder reaches about half of that)."""
     import time
@@ -305,7 +306,6 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
     middle = sorted(items, key=lambda item: item.width * item.height)[len(items) // 2]
     width, height = view.size(middle.width, middle.height)
     pixels = torch.zeros(1, 3, height, width, dtype=torch.uint8)
-    taps = [tap.name for tap in encoder.spec.taps]
     facts = [Facts(max(middle.size, 1), width, height, 0, "")]  # sizes of a file that cannot be read are 0
     ask(encoder, pixels, (height, width), taps, facts)
     start = time.perf_counter()
