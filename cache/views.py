@@ -35,13 +35,15 @@ class Box(NamedTuple):
 
 
 class View(msgspec.Struct, frozen=True):
-    """A named geometry: `native`, `half`, `long<N>` (the longer side becomes N, as SAM does), `crops5x<N>` (four
-    corners and the centre), `tiles<N>` (the whole image in parts); each also as `<view>-unpadded`.
+    """A named geometry: `native`, `half`, `long<N>` (the longer side becomes N, as SAM does), `square<N>` (both sides
+    become N whatever the image's shape, as SAM 2 does), `crops5x<N>` (four corners and the centre), `tiles<N>` (the
+    whole image in parts); each also as `<view>-unpadded`.
 
     Attributes:
         name: what a person types.
         long: the longer side in pixels, 0 where there is none.
-        scale: the factor of both sides where `long` is 0.
+        square: both sides in pixels, 0 where there is none.
+        scale: the factor of both sides where `long` and `square` are 0.
         resize: who draws: `pillow`, bit for bit what SAM's own code sees, or `torch`, several times as fast and within
             one grey level of it.
         crop: the side of five square crops, 0 where there are none.
@@ -51,6 +53,7 @@ class View(msgspec.Struct, frozen=True):
 
     name: str
     long: int = 0
+    square: int = 0
     scale: float = 1.0
     resize: str = "pillow"
     crop: int = 0
@@ -68,16 +71,21 @@ class View(msgspec.Struct, frozen=True):
             geometry = f"corners and centre of {self.crop}x{self.crop}, cut at the edges, equal ones once; {MEAN}"
         elif self.tile:
             geometry = f"fewest equal tiles of at most {self.tile}x{self.tile}; {MEAN}"
+        elif self.square:
+            geometry = f"both sides to {self.square}"
         elif self.long:
             geometry = f"longest side to {self.long}, sides rounded half up"
         else:
             geometry = f"sides times {self.scale:g}, rounded half up"
         if not self.padded:
             geometry += "; the encoder pads nothing"
-        return ViewIdentity(self.name, geometry, RESIZERS[self.resize] if self.long or self.scale != 1.0 else "none")
+        drawn = self.long or self.square or self.scale != 1.0
+        return ViewIdentity(self.name, geometry, RESIZERS[self.resize] if drawn else "none")
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what an image of this size is resized to; at least 1 each."""
+        if self.square:
+            return self.square, self.square
         factor = self.long / max(width, height, 1) if self.long else self.scale
         return max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5))
 
@@ -147,11 +155,11 @@ def parse_view(name: str, resize: str = "pillow") -> View:
         return View(name, resize=resize, padded=padded)
     if plain == "half":
         return View(name, scale=0.5, resize=resize, padded=padded)
-    found = re.fullmatch(r"(long|crops5x|tiles)([1-9]\d{1,4})", plain)
+    found = re.fullmatch(r"(long|square|crops5x|tiles)([1-9]\d{1,4})", plain)
     if found:
-        sides = {"long": "long", "crops5x": "crop", "tiles": "tile"}
+        sides = {"long": "long", "square": "square", "crops5x": "crop", "tiles": "tile"}
         return View(name, resize=resize, padded=padded, **{sides[found.group(1)]: int(found.group(2))})
     raise UsageError(
-        f"Unknown view {name!r}. There are: native, half, long<N> such as long1024, crops5x<N> such as crops5x224, and "
-        f"tiles<N> such as tiles512; each also with {UNPADDED} behind it."
+        f"Unknown view {name!r}. There are: native, half, long<N> such as long1024, square<N> such as square1024, "
+        f"crops5x<N> such as crops5x224, and tiles<N> such as tiles512; each also with {UNPADDED} behind it."
     )

@@ -38,7 +38,7 @@ def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def check_official(path: Path, spec: EncoderSpec) -> tuple[str, bool]:
-    """A file's sha256, and whether it is the official one.
+    """A file's sha256, and whether it is the official one; never, where no official sha256 is known.
 
     Raises:
         WeightsError: it cannot be read, or has the official name but not the official content.
@@ -50,7 +50,7 @@ def check_official(path: Path, spec: EncoderSpec) -> tuple[str, bool]:
             f"{path}: expected a weights file, found none that can be read ({error.strerror})."
         ) from error
     official = bool(spec.weights_sha256_prefix) and sha256.startswith(spec.weights_sha256_prefix)
-    if path.name == spec.weights_file and not official:
+    if path.name == spec.weights_file and spec.weights_sha256_prefix and not official:
         raise WeightsError(
             f"{path}: expected a sha256 that begins with {spec.weights_sha256_prefix}, as its name says; found "
             f"{sha256[:12]}…. The file "

@@ -1,4 +1,8 @@
-"""Any encoder exported to ONNX, run by onnxruntime (extra `onnx`). Its taps are the graph's outputs.
+"""Any encoder exported to ONNX, run by onnxruntime (extra `onnx`). Its taps are the graph's outputs and every tensor on
+the way to them that is a map: float, (batch, channels, height, width), and square where the image is.
+
+A tap is the tensor's name in lower case with dots for `/` and all else that a tap may not hold; where two become one,
+the later in the graph ends in `.2`. What is kept by default is of the outputs alone.
 
 Beside `model.onnx` may lie `model.onnx.json`, which says what the graph cannot:
 
@@ -11,6 +15,7 @@ Without it: view `native`, mean 0 and std 255 (pixels 0..1), no frame, the first
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,15 +75,14 @@ class OnnxFamily:
             WeightsError: no file, no onnxruntime, not an ONNX graph from images to maps, or a sidecar that says
                 something else.
         """
-        from cache.weights import sha256_of
-
         if weights is None:
             raise WeightsError("onnx: expected a graph, found none. Type --weights FILE.onnx.")
         try:
+            import onnx  # noqa: F401
             import onnxruntime
         except ImportError as error:
             raise WeightsError(
-                "onnx needs onnxruntime, which is not installed. Type: pip install 'sam-iqa-harness[onnx]'"
+                f"onnx needs {error.name}, which is not installed. Type: pip install 'sam-iqa-harness[onnx]'"
             ) from error
         beside = weights.with_name(weights.name + ".json")
         try:
@@ -90,26 +94,118 @@ class OnnxFamily:
                 f"{beside}: expected std other than 0 and a frame of 0 or more, found {said.std}, {said.frame}."
             )
         cuda = device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-        providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
-        try:
-            session = onnxruntime.InferenceSession(str(weights), providers=providers)
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise WeightsError(
-                f"{weights}: expected an ONNX graph, found one that does not load ({str(error)[:200]})."
-            ) from error
-        return OnnxEncoder(session, said, weights, sha256_of(weights), device if cuda else "cpu")
+        return OnnxEncoder(Graph(weights, cuda), said, weights, device if cuda else "cpu")
 
 
 ONNX = OnnxFamily()
 
 
+class Graph:
+    """A graph that gives any of its tensors. A runtime computes only what was named an output before it was loaded, so
+    each set of tensors has its own session.
+
+    Raises:
+        WeightsError: not a graph.
+    """
+
+    def __init__(self, path: Path, cuda: bool) -> None:
+        import onnx
+
+        self._path, self._cuda, self._sessions = path, cuda, dict[tuple[str, ...], Any]()
+        try:
+            self._model = onnx.load(path, load_external_data=False)
+        except Exception as error:  # protobuf's exceptions share no public base
+            raise self._unreadable(error) from error
+        self.outputs = tuple(o.name for o in self._model.graph.output)
+        self.session(self.outputs)
+
+    def _unreadable(self, error: Exception) -> WeightsError:
+        return WeightsError(f"{self._path}: expected an ONNX graph, found one that does not load ({str(error)[:200]}).")
+
+    def sha256(self) -> str:
+        """Of the file and, where its weights lie in files beside it, of these too."""
+        from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+        from cache.weights import sha256_of
+
+        tensors = (t for t in self._model.graph.initializer if uses_external_data(t))
+        beside = sorted({ExternalDataInfo(tensor).location for tensor in tensors})
+        parts = [sha256_of(self._path), *(sha256_of(self._path.parent / name) for name in beside)]
+        return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def session(self, names: tuple[str, ...]) -> Any:
+        """A session that gives these tensors; kept.
+
+        Raises:
+            WeightsError: the runtime does not take the graph.
+        """
+        if names not in self._sessions:
+            self._sessions[names] = self._open(names)
+        return self._sessions[names]
+
+    def _open(self, names: tuple[str, ...]) -> Any:
+        import onnxruntime
+        from onnx import helper
+
+        model = type(self._model)()
+        model.CopyFrom(self._model)
+        model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in names if n not in self.outputs)
+        options = onnxruntime.SessionOptions()
+        folder = str(self._path.parent.resolve())
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        providers = ["CUDAExecutionProvider"] * self._cuda + ["CPUExecutionProvider"]
+        try:
+            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers)
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise self._unreadable(error) from error
+
+    def maps(self, side: int) -> dict[str, tuple[int, ...]]:
+        """Inner tensors that are maps of an image of this side, in the order of the graph -> (1, C, h, w).
+
+        Shapes are inferred (a map of attention may be too large to be held with all others); what inference cannot
+        tell, such as what follows padding that depends on the image, is found by running the graph.
+        """
+        import numpy as np
+        import onnx
+
+        model = type(self._model)()
+        model.CopyFrom(self._model)
+        del model.graph.value_info[:]  # of the size at which it was exported
+        for axis, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, side, side), strict=True):
+            axis.dim_value = size
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+        types = {value.name: value.type.tensor_type for value in inferred}
+        floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+        names = [name for node in self._model.graph.node for name in node.output if name not in ("", *self.outputs)]
+        names = [name for name in names if name not in types or types[name].elem_type in floats]
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in names:
+            axes = types[name].shape.dim if name in types and types[name].HasField("shape") else None
+            if axes is not None and all(axis.HasField("dim_value") for axis in axes):
+                shapes[name] = tuple(axis.dim_value for axis in axes)
+        unknown = [name for name in names if name not in shapes]
+        if unknown:
+            image = {self._model.graph.input[0].name: np.zeros((1, 3, side, side), np.float32)}
+            found = self._open((*self.outputs, *unknown)).run(unknown, image)
+            shapes |= {n: v.shape for n, v in zip(unknown, found, strict=True) if np.asarray(v).dtype.kind == "f"}
+        return {name: shapes[name] for name in names if name in shapes and _is_map(shapes[name], side)}
+
+
+def _is_map(shape: tuple[int, ...], side: int) -> bool:
+    """Of one square image: one row of channels on a square grid no finer than its pixels."""
+    return len(shape) == 4 and shape[0] == 1 and shape[1] > 0 and 0 < shape[2] == shape[3] <= side
+
+
 class OnnxEncoder:
     """A loaded graph; see `cache.encoders.base.Encoder`. Channels and strides are found by running it once."""
 
-    def __init__(self, session: Any, said: Sidecar, path: Path, sha256: str, device: str = "cpu") -> None:
+    def __init__(self, graph: Graph, said: Sidecar, path: Path, device: str = "cpu") -> None:
         import numpy as np
 
-        self._session, self._said, self.device = session, said, device
+        self._graph, self._said, self.device = graph, said, device
+        session = graph.session(graph.outputs)
         inputs = session.get_inputs()
         shape = inputs[0].shape if len(inputs) == 1 else []
         if len(shape) != 4 or (shape[1] != 3 and (isinstance(shape[1], int) or shape[3] == 3)):
@@ -136,6 +232,7 @@ class OnnxEncoder:
         names = [o.name for o in session.get_outputs()]
         maps = [(_tap_name(name), name, v.shape) for name, v in zip(names, found, strict=True) if np.ndim(v) == 4]
         self._names = {tap: name for tap, name, _ in maps}
+        own = list(self._names)
         if not maps:
             raise WeightsError(f"{path}: expected an output (batch, channels, height, width), found {names}.")
         if len(self._names) < len(maps) or "" in self._names:
@@ -143,17 +240,27 @@ class OnnxEncoder:
                 f"{path}: expected outputs whose names differ as taps (a-z, 0-9, dots); found {names}. Rename "
                 "them and export again."
             )
+        for name, shape in graph.maps(side).items():
+            tap, n = _tap_name(name), 1
+            while tap in self._names:
+                n += 1
+                tap = f"{_tap_name(name)}.{n}"
+            if tap:
+                self._names[tap] = name
+                maps.append((tap, name, shape))
         taps = tuple(Tap(tap, s[1], max(1, round(side / s[2]))) for tap, _, s in maps)
         output = _tap_name(said.output) if said.output else taps[0].name
         if output not in self._names:
             raise WeightsError(
-                f"{path}: its sidecar names the output {said.output!r}; the graph has {', '.join(self._names)}."
+                f"{path}: its sidecar names the output {said.output!r}; the graph has {', '.join(own)}, and inner "
+                "tensors (harness encoders info onnx --weights FILE)."
             )
         self.spec = msgspec.structs.replace(
             SPEC,
             title=f"{said.name} (ONNX)",
             taps=taps,
             output=output,
+            features=(f"{output}:map", *(f"{tap}:moments" for tap in dict.fromkeys([output, *own]))),
             view=said.view,
             licence=said.licence,
             training_data=said.training_data,
@@ -162,7 +269,7 @@ class OnnxEncoder:
             + (f", zero padding to {self._frame}" if self._frame else ""),
         )
         preprocessing = f"{said.mean} {said.std} {self._frame}"
-        self.identity = EncoderIdentity("onnx", sha256, f"{CODE} {preprocessing}", "fp32")
+        self.identity = EncoderIdentity("onnx", graph.sha256(), f"{CODE} {preprocessing}", "fp32")
         self.stamps: tuple[str, ...] = ("UNVERIFIED",)
 
     def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -181,7 +288,9 @@ class OnnxEncoder:
         if self._frame:
             x = torch.nn.functional.pad(x, (0, self._frame - w, 0, self._frame - h))
         wanted = [self._names[tap] for tap in taps]
-        parts = [self._session.run(wanted, {self._input: part.numpy()}) for part in x.split(self._batch or len(x))]
+        extra = sorted(set(wanted) - set(self._graph.outputs))
+        session = self._graph.session((*self._graph.outputs, *extra))
+        parts = [session.run(wanted, {self._input: part.numpy()}) for part in x.split(self._batch or len(x))]
         maps: dict[str, torch.Tensor] = {}
         for i, tap in enumerate(taps):
             gh, gw = self.spec.grid(tap, w, h)

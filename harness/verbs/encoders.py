@@ -62,15 +62,22 @@ def ls() -> EncoderTable:
     return rows
 
 
-def info(name: Annotated[str, typer.Argument(help="A name of `harness encoders ls`.")]) -> Facts:
+def info(
+    name: Annotated[str, typer.Argument(help="A name of `harness encoders ls`.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Its weights, where taps depend on them: the tensors of an ONNX graph.")
+    ] = None,
+) -> Facts:
     """Prints what an encoder is: taps with channels and stride, normalisation, cost, licence, training data, weights.
 
     Examples:
     harness encoders info sam-vit-b
+    harness encoders info onnx --weights model.onnx
     """
     from harness.registry import encoders
+    from harness.verbs.precompute import resolve_encoder
 
-    spec = encoders().get(name).spec
+    spec = encoders().get(name).spec if weights is None else resolve_encoder(name, weights, None, "cpu")[0].spec
     taps = {
         tap.name: f"{tap.channels} channels, stride {tap.stride}" if tap.stride else f"{tap.channels} numbers an image"
         for tap in spec.taps
@@ -78,7 +85,7 @@ def info(name: Annotated[str, typer.Argument(help="A name of `harness encoders l
     kept = " ".join(spec.kept) if taps else "the output's map and all moments"
     return Facts(
         name,
-        {**msgspec.to_builtins(spec), "features": kept, "taps": taps or "every output of the graph that has four axes"},
+        {**msgspec.to_builtins(spec), "features": kept, "taps": taps or "every map in the graph: type --weights FILE"},
     )
 
 

@@ -318,7 +318,8 @@ def announce(
     lines = [f"{store.dataset} · {store.name} (key {store.key8}) on {', '.join(devices)}"]
     if not total:
         return [*lines, f"{images} images, all encoded; nothing to do"]
-    seconds = predicted_seconds(encoder, view, tasks) / len(set(devices))
+    taps = list(dict.fromkeys(name.tap for name in wanted))
+    seconds = predicted_seconds(encoder, view, tasks, taps) / len(set(devices))
     volume = sum(store.predicted_bytes(task, encoder.spec.grid_of(view)) for task in tasks)
     lines.append(
         f"{total} of {images} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
@@ -327,7 +328,7 @@ def announce(
     return lines
 
 
-def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> float:
+def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask], taps: list[str]) -> float:
     """Time for all tasks, in proportion to pixels: a light encoder is timed on a made-up picture of the middle planned
     size, a heavy one is taken by its GFLOP and this device's measured matrix product (an encoder reaches about half of
     that).
@@ -345,7 +346,6 @@ def predicted_seconds(encoder: Encoder, view: View, tasks: list[BlockTask]) -> f
     boxes = view.boxes(middle.width, middle.height)
     pixels = sum(box.width * box.height for box in boxes)
     width, height = boxes[0].width, boxes[0].height
-    taps = [tap.name for tap in encoder.spec.taps]
     made_up(encoder, width, height, taps)
     start = time.perf_counter()
     made_up(encoder, width, height, taps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from skimage import data as photographs
 
 from cache.conformance import check_encoder
 from cache.encode import Item, encode_items
+from cache.encoders import efficientnet
 from cache.encoders.onnx import ONNX
 from cache.errors import ImageError, WeightsError
 from cache.features import expand
@@ -83,7 +85,7 @@ def expected(pixels: torch.Tensor, mean: Any = 0.0, std: Any = 255.0) -> tuple[t
 @pytest.mark.parametrize("size", [(96, 128), (33, 65), (1, 1)])
 def test_a_graph_gives_the_networks_own_numbers(tmp_path: Path, size: tuple[int, int]) -> None:
     encoder = ONNX.load(graph(tmp_path / "net.onnx"), "cpu")
-    assert [tuple(t) for t in encoder.spec.taps] == [("early.maps", 6, 2), ("late", 5, 8)]
+    assert [tuple(t) for t in encoder.spec.taps] == [("early.maps", 6, 2), ("late", 5, 8), ("c1", 6, 2)]
     assert (encoder.spec.output, encoder.spec.view, encoder.stamps) == ("early.maps", "native", ("UNVERIFIED",))
     pixels = photo(*size)
     found = encoder.encode(pixels, size, ["early.maps", "late"])
@@ -155,6 +157,75 @@ def test_an_image_that_a_graph_cannot_take_is_a_failed_row(tmp_path: Path, fakes
     rows = list(encode_items(items, encoder, parse_view("native"), expand(["*:map"], ["y"])))
     assert [row.status for row in rows] == ["ok", "failed", "ok"]
     assert rows[1].reason.startswith("encoder failed: ")
+
+
+class Features(torch.nn.Module):
+    """EfficientNet-lite0 without its classifier, to be exported; its padding depends on the image's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net: Any = efficientnet.build(efficientnet.packaged())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net.forward_features(x)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "lite0.onnx"
+    axes = {"image": {0: "n", 2: "h", 3: "w"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter is torch's older one, which needs no further package
+        torch.onnx.export(
+            Features(), (torch.zeros(1, 3, 64, 96),), str(path), input_names=["image"], dynamo=False, dynamic_axes=axes
+        )
+    return sidecar(path, mean=[127.0] * 3, std=[128.0] * 3)
+
+
+def test_any_tensor_of_an_exported_network_is_a_tap(exported: Path) -> None:
+    """The stages of the encoder that was exported, found inside its graph by name, at a size of another shape."""
+    encoder = ONNX.load(exported, "cpu")
+    taps = {tap.name: tap for tap in encoder.spec.taps}
+    pixels = photo(70, 90)
+    whole = efficientnet.EFFICIENTNET_LITE0.load(None, "cpu")
+    for i, stage in enumerate(whole.spec.taps[:-1], 1):
+        last = max((n for n in taps if n.startswith(f"blocks.blocks.{i - 1}.")), key=list(taps).index)
+        assert taps[last] == (last, stage.channels, stage.stride)
+        found = encoder.encode(pixels, (70, 90), [last])[last]
+        expected = whole.encode(pixels, (70, 90), [stage.name])[stage.name]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_what_is_kept_by_default_is_of_the_outputs(exported: Path) -> None:
+    """The trap: `*:moments` of every tensor of a graph is hundreds of arrays that nobody asked for."""
+    spec = ONNX.load(exported, "cpu").spec
+    assert len(spec.taps) > 50
+    assert spec.kept == (f"{spec.output}:map", f"{spec.output}:moments")
+
+
+def test_weights_beside_the_graph_are_part_of_what_it_is(tmp_path: Path) -> None:
+    """The trap: a graph that keeps its weights in another file is the same bytes whatever the weights are."""
+    seen = []
+    for bias in (0.0, 1.0):
+        model = onnx.load(graph(tmp_path / "whole.onnx"))
+        tensor = model.graph.initializer[1]
+        tensor.CopyFrom(numpy_helper.from_array(np.full(6, bias, np.float32), tensor.name))
+        onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+        encoder = ONNX.load(tmp_path / "net.onnx", "cpu")
+        seen.append((encoder.identity.weights, encoder.encode(photo(9, 9), (9, 9), ["late"])["late"].sum()))
+        (tmp_path / "net.data").unlink()
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+
+
+def test_names_that_become_one_are_told_apart(tmp_path: Path) -> None:
+    model = onnx.load(graph(tmp_path / "net.onnx", outputs=("early", "late")))
+    model.graph.node[0].output[0] = model.graph.node[1].input[0] = "Late"
+    onnx.save(model, tmp_path / "net.onnx")
+    encoder = ONNX.load(tmp_path / "net.onnx", "cpu")
+    assert [tap.name for tap in encoder.spec.taps] == ["early", "late", "late.2"]
+    found = encoder.encode(photo(16, 16), (16, 16), ["late.2"])["late.2"]
+    torch.testing.assert_close(found.relu(), encoder.encode(photo(16, 16), (16, 16), ["early"])["early"])
 
 
 def not_a_graph(path: Path) -> Path:

@@ -36,7 +36,7 @@ def test_long_pixels_are_those_of_segment_anything(width: int, height: int, seed
             np.testing.assert_array_equal(parse_view(f"long{long}").apply(pixels), theirs, strict=True)
 
 
-@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from(["native", "half", "long64", "long1024"]))
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from(["native", "half", "long64", "square64", "long1024"]))
 @settings(max_examples=60, deadline=None)
 def test_the_size_that_is_said_is_the_size_that_comes(width: int, height: int, name: str) -> None:
     view = parse_view(name)
@@ -93,17 +93,17 @@ def test_an_image_that_could_not_be_looked_at_has_a_size() -> None:
     "name",
     [
         *("", "long", "long0", "long05", "long7", "long1024x", "Native", "quarter", "long999999", "crops224", "tiles"),
-        *("-unpadded", "unpadded", "native-unpadded-unpadded"),
+        *("square", "square0", "-unpadded", "unpadded", "native-unpadded-unpadded"),
     ],
 )
 def test_an_unknown_view_says_which_there_are(name: str) -> None:
-    with pytest.raises(UsageError, match=r"native, half, long<N>"):
+    with pytest.raises(UsageError, match=r"native, half, long<N> such as long1024, square<N>"):
         parse_view(name)
 
 
 def test_views_that_draw_differently_have_different_identities() -> None:
-    names = ["native", "half", "long512", "long1024", "long512-unpadded", "crops5x224", "crops5x512", "tiles224"]
-    views = [*map(parse_view, names), View("native", scale=0.25)]
+    names = ["native", "half", "long512", "long1024", "square1024", "long512-unpadded"]
+    views = [*map(parse_view, [*names, "crops5x224", "crops5x512", "tiles224"]), View("native", scale=0.25)]
     views += [parse_view(n, "torch") for n in ("half", "long512")]
     assert len({v.identity() for v in views}) == len(views)
     assert parse_view("native").identity().resize == "none"
