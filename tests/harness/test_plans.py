@@ -324,7 +324,7 @@ def test_joined_rows_are_those_of_each_store(here: Path, world: Path) -> None:
     for name in ("livec", "street"):
         store = harness.open_store(next((world / "stores" / name).glob("efficientnet*")))
         data = splits.data_of(name, None, None)
-        parts.append(Joined(data, store, store.select(["stage.1:moments", "stage.6:map"]), data.quality_map()))
+        parts.append(Joined(data, [store], store.select(["stage.1:moments", "stage.6:map"]), data.quality_map()))
     rows = joined(parts)
     mixed = rows[np.random.default_rng(0).permutation(len(rows))]
     table = mixed.features.table("stage.1:moments")
