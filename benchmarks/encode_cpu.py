@@ -1,10 +1,11 @@
-"""Our SAM ViT-B against segment-anything's own forward (and timm's) on a CPU: same weights, same pixels, same process.
+"""Our SAM ViT-B, by torch and by OpenVINO, against segment-anything's own forward on a CPU: same weights, same pixels,
+same process. timm's and transformers' modules of the same shape take their turns too.
 
 Variants take turns and medians are compared: CPU-seconds at one thread, which neighbours on a machine disturb least,
 and wall at two. bf16 is measured where the processor multiplies it, else it is a line that says so. Prints, and keeps
-in `results/encode_cpu.json`, one object a goal.
+in `results/encode_cpu.json`, one object a goal. transformers is no dependency of the project: install it for its line.
 
-    OMP_NUM_THREADS=1 python benchmarks/encode_cpu.py [--rounds 3] [--depth 12] [--threads 1,2] [--no-timm]
+    OMP_NUM_THREADS=1 python benchmarks/encode_cpu.py [--rounds 3] [--depth 12] [--threads 1,2] [--no-peers]
 
 `--depth 3` is a quick look: one block of global attention to two of windows, the same share as in the whole.
 """
@@ -12,10 +13,12 @@ in `results/encode_cpu.json`, one object a goal.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,14 @@ import torch
 
 from cache.encoders import sam
 
-GOALS = {("fp32", 1): 2.2, ("fp32", 2): 2.0, ("bf16", 1): 3.5, ("bf16", 2): 3.0}
+GOALS = {
+    ("fp32", 1): 2.2,
+    ("bf16", 1): 3.5,
+    ("fp32", 2): 2.0,
+    ("bf16", 2): 3.0,
+    ("openvino fp32", 2): 2.4,
+    ("openvino bf16", 2): 4.5,
+}
 
 
 def reference(shape: sam.Shape) -> Any:
@@ -46,14 +56,37 @@ def reference(shape: sam.Shape) -> Any:
     return module.eval().requires_grad_(False)
 
 
-def timms(shape: sam.Shape) -> Any:
+def timms(shape: sam.Shape) -> Callable[[torch.Tensor], Any]:
     """timm's module of the same shape; its own random weights, which cost the same."""
     import timm
 
     module: Any = timm.create_model("samvit_base_patch16", pretrained=False)
     if shape.depth < len(module.blocks):
         module.blocks = module.blocks[: shape.depth]
-    return module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(False).forward_features
+
+
+def transformers_(shape: sam.Shape) -> Callable[[torch.Tensor], Any]:
+    """transformers' module of the same shape, with torch's fused attention; random weights too."""
+    from transformers import SamVisionConfig, SamVisionModel
+
+    settings = {"num_hidden_layers": shape.depth, "global_attn_indexes": list(shape.global_blocks)}
+    config = SamVisionConfig(**settings, attn_implementation="sdpa")
+    return SamVisionModel(config).eval().requires_grad_(False)
+
+
+PEERS = {"timm": timms, "transformers": transformers_}
+
+
+def by_openvino(ours: Any, pixels: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """Our module as OpenVINO's graph in each precision that it and this processor have, for torch's thread count."""
+    from cache.errors import UsageError
+
+    whole, found = (pixels.shape[2] // sam.PATCH, pixels.shape[3] // sam.PATCH), {}
+    for precision in ("fp32", "bf16"):
+        with contextlib.suppress(UsageError):  # no OpenVINO, or no such instructions: a line of the results says so
+            found[f"openvino {precision}"] = partial(sam.by_openvino(ours, precision), pixels, ["neck"], whole)
+    return found
 
 
 def measured(variants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, float]]:
@@ -104,7 +137,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--depth", type=int, default=12)
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--no-timm", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
     settings = parser.parse_args()
     shape = sam.SHAPES["sam-vit-b"]
     kept = tuple(i for i in shape.global_blocks if i < settings.depth)
@@ -116,34 +149,42 @@ def main() -> None:
         ours = sam.build(shape)
         ours.load_state_dict(theirs.state_dict())
         variants[precision] = partial(ours.to_precision(precision), pixels, ["neck"])
-    if not settings.no_timm:
-        other = timms(shape)
-        variants["timm"] = lambda: other.forward_features(pixels)
+    plain = sam.build(shape)
+    plain.load_state_dict(theirs.state_dict())
+    for name, make in () if settings.no_peers else PEERS.items():
+        try:
+            variants[name] = partial(make(shape), pixels)
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
     results: list[dict[str, Any]] = []
     with torch.inference_mode():
         expected = variants["segment-anything"]()
-        error = float((variants["fp32"]()["neck"] - expected).abs().max() / expected.abs().max())
         for threads in map(int, settings.threads.split(",")):
             torch.set_num_threads(threads)
-            found = measured(variants, settings.rounds)
+            turns = variants | by_openvino(plain, pixels)
+            found = measured(turns, settings.rounds)
             for name, seconds in found.items():
                 print(f"{threads} thread(s) {name:17} {seconds['wall_s']:6.2f} s wall {seconds['cpu_s']:6.2f} s cpu")
             unit = "cpu_s" if threads == 1 else "wall_s"
-            for precision in ("fp32", "bf16"):
-                goal = GOALS.get((precision, threads))
-                one: dict[str, Any] = {"benchmark": f"encode_cpu {precision}, {unit} at {threads}", "goal": goal}
-                if precision in found:
-                    ratio = found["segment-anything"][unit] / found[precision][unit]
-                    one |= {"ratio": round(ratio, 3), "met": goal is not None and ratio >= goal}
+            for name in (n for n, t in GOALS if t == threads):
+                one: dict[str, Any] = {"benchmark": f"encode_cpu {name}, {unit} at {threads}"}
+                one["goal"] = goal = GOALS[name, threads]
+                if name in found:
+                    ratio = found["segment-anything"][unit] / found[name][unit]
+                    error = turns[name]()["neck"] - expected
+                    one |= {"ratio": round(ratio, 3), "met": ratio >= goal}
+                    one["max_relative_error"] = float(error.abs().max() / expected.abs().max())
                 else:
-                    one |= {"ratio": None, "met": None, "why": "not run: this processor has no bf16 instructions"}
-                if precision == "fp32":
+                    why = "this processor has no bf16 instructions" if "bf16" in name else "openvino is not installed"
+                    one |= {"ratio": None, "met": None, "why": f"not run: {why}"}
+                if name == "fp32":
                     rate = matmul_rate()
                     most = found["segment-anything"]["cpu_s"] / (least_gflop(shape) / rate)
-                    one |= {"seconds": found, "max_relative_error": error, "matmul_gflop_per_cpu_s": round(rate, 1)}
+                    one |= {"seconds": found, "matmul_gflop_per_cpu_s": round(rate, 1)}
                     one["cpu_ratio_if_all_were_matmul"] = round(most, 2)  # what this processor allows
                 results.append(one)
-    record.keep(__file__, results, ["torch", "timm"], simd=torch.backends.cpu.get_cpu_capability())
+    used = [name for name in ("torch", "openvino", *PEERS) if find_spec(name)]
+    record.keep(__file__, results, used, simd=torch.backends.cpu.get_cpu_capability())
 
 
 if __name__ == "__main__":

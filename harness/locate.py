@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.config import FILE, Config
 from harness.errors import NotFoundError, UsageError, suggest
 
-RANDOM = "random"  # instead of a weights file: seeded weights, stamped UNTRAINED
+NO_FILES = ("random", "cache")  # instead of a weights file: seeded weights, or what the user's own cache holds
 
 if TYPE_CHECKING:
     from cache.encoders.base import EncoderSpec
@@ -132,8 +132,8 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
     Raises:
         NotFoundError: none there; says what to type.
     """
-    if str(typed) == RANDOM and spec.family == "timm":
-        return typed
+    if spec.family == "timm" and (str(typed) in NO_FILES or (typed is None and "." in spec.name)):
+        return typed  # without any, its loader says what to type: a dotted name is no key of the file
     if typed is not None or spec.name in config.weights:
         path = typed or config.resolve(config.weights[spec.name])
         if not path.is_file():

@@ -25,11 +25,17 @@ class Recipe(NamedTuple):
         """The encoder on a device.
 
         Raises:
+            UsageError: the encoder does not run there.
             WeightsError: the weights are damaged or of another shape.
         """
+        from cache.encoders.base import OPENVINO
+        from harness.errors import UsageError
         from harness.registry import encoders
 
-        return encoders().get(self.encoder).load(self.weights, device, **self.settings)
+        family = encoders().get(self.encoder)
+        if device == OPENVINO and not family.spec.openvino:
+            raise UsageError(f"{self.encoder} does not run by OpenVINO; found --device {device}. Try cpu or auto.")
+        return family.load(self.weights, device, **self.settings)
 
 
 def recipe(name: str, weights: Path | None, precision: str) -> Recipe:

@@ -45,12 +45,15 @@ class Registry:
         return list(self._targets())
 
     def get(self, name: str) -> Any:
-        """The object behind a name.
+        """The object behind a name; `timm.resnet18` is what the object `timm` has `named` "resnet18".
 
         Raises:
             UsageError: no such name (with the nearest one), or its module cannot be imported.
         """
         targets = self._targets()
+        owner, _, rest = name.partition(".")
+        if name not in targets and rest and owner in targets and hasattr(found := self.get(owner), "named"):
+            return found.named(rest)
         if name not in targets:
             raise UsageError(f"Unknown {self.kind} {name!r}{suggest(name, targets)}")
         module, _, attribute = targets[name].partition(":")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN = "unknown"
+OPENVINO = "openvino"  # the device of an encoder that is run by OpenVINO, on the processor
 
 
 class Tap(NamedTuple):
@@ -73,6 +74,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         features: patterns of what is kept of it by default; where there are none, the output's map or vector
             and all moments.
         reads_facts: `encode` takes `facts` too.
+        openvino: `load` takes the device `openvino` too.
     """
 
     name: str
@@ -97,6 +99,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     precisions: tuple[str, ...] = ("fp32",)
     features: tuple[str, ...] = ()
     reads_facts: bool = False
+    openvino: bool = False
 
     @property
     def heavy(self) -> bool:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cache.encoders.base import UNKNOWN, Encoder, EncoderSpec, Tap
+from cache.encoders import openvino
+from cache.encoders.base import OPENVINO, UNKNOWN, Encoder, EncoderSpec, Tap
 from cache.errors import ImageError, WeightsError
 from cache.identity import EncoderIdentity
 
@@ -46,6 +47,7 @@ SPEC = EncoderSpec(
     training_data="as FILE.json says",
     gflop=0.0,
     batch=1,
+    openvino=True,
 )
 
 
@@ -94,7 +96,8 @@ class OnnxFamily:
                 f"{beside}: expected std other than 0 and a frame of 0 or more, found {said.std}, {said.frame}."
             )
         cuda = device.startswith("cuda") and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-        return OnnxEncoder(Graph(weights, cuda), said, weights, device if cuda else "cpu")
+        kind = OpenVinoGraph if device == OPENVINO else Graph
+        return OnnxEncoder(kind(weights, cuda), said, weights, device if cuda else "cpu")
 
 
 ONNX = OnnxFamily()
@@ -108,10 +111,13 @@ class Graph:
         WeightsError: not a graph.
     """
 
+    code = CODE
+
     def __init__(self, path: Path, cuda: bool) -> None:
         import onnx
 
-        self._path, self._cuda, self._sessions = path, cuda, dict[tuple[str, ...], Any]()
+        self._path, self._cuda = path, cuda
+        self._sessions: dict[tuple[str, ...], Any] = {}
         try:
             self._model = onnx.load(path, load_external_data=False)
         except Exception as error:  # protobuf's exceptions share no public base
@@ -159,6 +165,11 @@ class Graph:
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise self._unreadable(error) from error
 
+    def run(self, names: Sequence[str], image: Any) -> list[Any]:
+        """These tensors of a graph of one input."""
+        extra = sorted(set(names) - set(self.outputs))
+        return self.session((*self.outputs, *extra)).run(list(names), image)
+
     def maps(self, side: int) -> dict[str, tuple[int, ...]]:
         """Inner tensors that are maps of an image of this side, in the order of the graph -> (1, C, h, w).
 
@@ -191,6 +202,28 @@ class Graph:
             found = self._open((*self.outputs, *unknown)).run(unknown, image)
             shapes |= {n: v.shape for n, v in zip(unknown, found, strict=True) if np.asarray(v).dtype.kind == "f"}
         return {name: shapes[name] for name in names if name in shapes and _is_map(shapes[name], side)}
+
+
+class OpenVinoGraph(Graph):
+    """The same graph, looked over by onnxruntime and run by OpenVINO in float32."""
+
+    code = f"{CODE} {openvino.CODE}"
+
+    def __init__(self, path: Path, cuda: bool) -> None:
+        openvino.core()  # says what to install, before the graph is read
+        super().__init__(path, cuda)
+        self._compiled: dict[tuple[str, ...], Any] = {}
+
+    def run(self, names: Sequence[str], image: Any) -> list[Any]:
+        """As `Graph.run`."""
+        wanted = tuple(sorted(names))
+        if wanted not in self._compiled:
+            model = openvino.core().read_model(self._path)
+            model.add_outputs([name for name in wanted if name not in self.outputs])
+            self._compiled[wanted] = openvino.compiled(model, "fp32")
+        ready = self._compiled[wanted]
+        found = ready(image)
+        return [found[ready.output(name)] for name in names]
 
 
 def _is_map(shape: tuple[int, ...], side: int) -> bool:
@@ -269,7 +302,7 @@ class OnnxEncoder:
             + (f", zero padding to {self._frame}" if self._frame else ""),
         )
         preprocessing = f"{said.mean} {said.std} {self._frame}"
-        self.identity = EncoderIdentity("onnx", graph.sha256(), f"{CODE} {preprocessing}", "fp32")
+        self.identity = EncoderIdentity("onnx", graph.sha256(), f"{graph.code} {preprocessing}", "fp32")
         self.stamps: tuple[str, ...] = ("UNVERIFIED",)
 
     def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -288,9 +321,7 @@ class OnnxEncoder:
         if self._frame:
             x = torch.nn.functional.pad(x, (0, self._frame - w, 0, self._frame - h))
         wanted = [self._names[tap] for tap in taps]
-        extra = sorted(set(wanted) - set(self._graph.outputs))
-        session = self._graph.session((*self._graph.outputs, *extra))
-        parts = [session.run(wanted, {self._input: part.numpy()}) for part in x.split(self._batch or len(x))]
+        parts = [self._graph.run(wanted, {self._input: part.numpy()}) for part in x.split(self._batch or len(x))]
         maps: dict[str, torch.Tensor] = {}
         for i, tap in enumerate(taps):
             gh, gw = self.spec.grid(tap, w, h)

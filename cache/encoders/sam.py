@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cache.encoders.base import Encoder, EncoderSpec, Tap
+from cache.encoders import openvino
+from cache.encoders.base import OPENVINO, Encoder, EncoderSpec, Tap
 from cache.errors import UsageError, WeightsError
 from cache.identity import EncoderIdentity
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from cache.encoders.sam_forward import SamVit
+    from cache.encoders.sam_openvino import SamGraph
 
 CODE = "sam.3"  # 2: our own forward; 3: the frame is the picture's, not always 1024 (there the same bits as 2)
 MEAN = (123.675, 116.28, 103.53)
@@ -58,6 +60,7 @@ def _spec(name: str, title: str, gflop: float, **more: Any) -> EncoderSpec:
         "trained_on": ("SA-1B",),
         "batch": 1,
         "precisions": ("fp32", "bf16", "fp16"),
+        "openvino": True,
         **more,
     }
     return EncoderSpec(
@@ -95,10 +98,11 @@ class SamFamily:
         """The encoder with the given checkpoint (sam-tiny: with seeded weights).
 
         Args:
+            device: torch's, or `openvino`: another order of sums, so part of the identity.
             precision: of its matrices, one of the spec's; part of the identity.
 
         Raises:
-            UsageError: no such precision.
+            UsageError: no such precision, or no OpenVINO.
             WeightsError: none given, damaged, or of another shape.
         """
         from cache import weights as files
@@ -120,8 +124,11 @@ class SamFamily:
             own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)} or tensors
             files.load_into(module, own, weights, _advice(own))
             stamps = () if official else ("UNVERIFIED",)
+        if device == OPENVINO:
+            identity = EncoderIdentity(self.spec.name, digest, f"{CODE} {openvino.CODE}", precision)
+            return SamEncoder(self.spec, by_openvino(module, precision), identity, stamps, "cpu")
         identity = EncoderIdentity(self.spec.name, digest, CODE, precision)
-        return SamEncoder(self.spec, module.to_precision(precision), identity, stamps, device)
+        return SamEncoder(self.spec, module.to_precision(precision).to(device), identity, stamps, device)
 
 
 SAM_VIT_B = SamFamily(_official("sam-vit-b", "Segment Anything ViT-B", 972.1, "sam_vit_b_01ec64.pth"))
@@ -180,6 +187,18 @@ def _advice(tensors: dict[str, torch.Tensor]) -> str:
     return "Is it a SAM checkpoint (names that begin with image_encoder.)?"
 
 
+def by_openvino(module: SamVit, precision: str) -> SamGraph:
+    """The same forward by OpenVINO.
+
+    Raises:
+        UsageError: OpenVINO is not installed, or has no such precision here.
+    """
+    openvino.checked(precision)
+    from cache.encoders.sam_openvino import SamGraph
+
+    return SamGraph(module, precision)
+
+
 class SamEncoder:
     """A loaded SAM image encoder; see `cache.encoders.base.Encoder`.
 
@@ -190,14 +209,14 @@ class SamEncoder:
     def __init__(
         self,
         spec: EncoderSpec,
-        module: SamVit,
+        module: SamVit | SamGraph,
         identity: EncoderIdentity,
         stamps: tuple[str, ...],
         device: str,
         padded: bool = True,
     ) -> None:
         self.spec, self.identity, self.stamps, self.device = spec, identity, stamps, device
-        self._module, self._padded = module.to(device), padded
+        self._module, self._padded = module, padded
 
     def unpadded(self) -> SamEncoder:
         """The same weights without padding; see `cache.encoders.base.Unpaddable`."""

@@ -1,8 +1,10 @@
-"""Peers for comparison, through timm: ResNet, ConvNeXt, CLIP, DINOv2, SigLIP 2. Maps are timm's own intermediates.
+"""Peers for comparison, through timm: ResNet, ConvNeXt, CLIP, DINOv2 and 3, SigLIP 2, PE, and `timm.NAME` for any other
+name of timm's. Maps are timm's own intermediates.
 
 Owns which names there are and what is declared of each; a further peer is one line of `PEERS`. Never downloads:
-weights are a local file of timm's names (`--weights FILE`), or `random`: seeded, and stamped UNTRAINED. Each has its
-own normalisation; images are padded at the bottom and the right, with what normalises to zero, to whole patches.
+weights are a local file of timm's names (`--weights FILE`), the file in the user's own Hugging Face cache (`cache`), or
+`random`: seeded, and stamped UNTRAINED. Each has its own normalisation; images are padded at the bottom and the right,
+with what normalises to zero, to whole patches.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cache.encoders.base import UNKNOWN, Encoder, EncoderSpec, Tap
-from cache.errors import WeightsError
+from cache.errors import UsageError, WeightsError
 from cache.identity import EncoderIdentity
 
 if TYPE_CHECKING:
     import torch
 
 CODE = "timm.1"
-RANDOM = "random"
+RANDOM, CACHE = "random", "cache"  # instead of a file
 SEED = 0
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -29,7 +31,7 @@ CONVNEXT = tuple(Tap(f"stage.{i}", 48 << i, 2 << i) for i in range(1, 5))
 
 
 def vit(dim: int, patch: int, depth: int = 12) -> tuple[Tap, ...]:
-    """Every block's patch tokens, and the last after the final norm."""
+    """Every block's patch tokens, and the last after the final norm; PE Spatial has none."""
     return (*(Tap(f"block.{i}", dim, patch) for i in range(depth)), Tap("norm", dim, patch))
 
 
@@ -40,6 +42,8 @@ class Peer(NamedTuple):
         model: timm's name, with the tag of the weights that are meant.
         pad: sides become a multiple of it.
         licence: of these weights, as timm states it.
+        view: the default.
+        resampled: its positions are resampled to any size when timm is asked for it.
     """
 
     name: str
@@ -52,6 +56,12 @@ class Peer(NamedTuple):
     training_data: str
     gflop: float
     licence: str = "Apache-2.0"
+    view: str = "native"
+    resampled: bool = False
+
+    def at_any_size(self) -> Peer:
+        """A ViT, seen at 512."""
+        return self._replace(view="long512", resampled=True)
 
 
 PEERS = {
@@ -79,7 +89,7 @@ PEERS = {
             ("WIT-400M", "YFCC100M", UNKNOWN),  # its model card: a crawl, and datasets such as YFCC100M
             "WIT-400M: 400 million image-text pairs, not public",
             213.0,
-        ),
+        ).at_any_size(),
         Peer(
             "dinov2-s",
             "vit_small_patch14_dinov2.lvd142m",
@@ -90,7 +100,7 @@ PEERS = {
             ("LVD-142M", "ImageNet-1k", "ImageNet-22k", "Google Landmarks v2", UNKNOWN),  # the paper; a crawl, too
             "LVD-142M: 142 million curated images, not public",
             86.7,
-        ),
+        ).at_any_size(),
         Peer(
             "siglip2-b",
             "vit_base_patch16_siglip_256.v2_webli",
@@ -101,7 +111,41 @@ PEERS = {
             ("WebLI", UNKNOWN),
             "WebLI: 10 billion image-text pairs, not public",
             213.0,
-        ),
+        ).at_any_size(),
+        Peer(
+            "dinov3-s",
+            "vit_small_patch16_dinov3.lvd1689m",
+            "DINOv3 ViT-S/16",
+            vit(384, 16),
+            16,
+            IMAGENET,
+            ("LVD-1689M", UNKNOWN),
+            "LVD-1689M: 1.7 billion curated images, not public",
+            63.8,
+            "DINOv3 License (Meta), gated",
+        ).at_any_size(),
+        Peer(
+            "pe-core-b",
+            "vit_pe_core_base_patch16_224.fb",
+            "Perception Encoder Core B/16",
+            vit(768, 16),
+            16,
+            HALF,
+            (UNKNOWN,),
+            "image-text and video-text pairs, not public",
+            214.1,
+        ).at_any_size(),
+        Peer(
+            "pe-spatial-b",
+            "vit_pe_spatial_base_patch16_512.fb",
+            "Perception Encoder Spatial B/16",
+            vit(768, 16)[:-1],
+            16,
+            HALF,
+            (UNKNOWN,),
+            "PE Core, tuned further for dense tasks (with what is unverified)",
+            214.1,
+        ).at_any_size(),
     )
 }
 
@@ -109,20 +153,20 @@ PEERS = {
 class TimmFamily:
     """Facts of one peer, and its loader."""
 
-    def __init__(self, name: str) -> None:
-        self.peer = peer = PEERS[name]
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
         mean, std = peer.scale
         padding = f", then zero padding to multiples of {peer.pad}" if peer.pad > 1 else ""
         self.spec = EncoderSpec(
-            name=name,
+            name=peer.name,
             title=peer.title,
             family="timm",
             taps=peer.taps,
             output=peer.taps[-1].name,
-            view="long512" if peer.taps[-1].name == "norm" else "native",
+            view=peer.view,
             normalisation=f"mean {mean}, std {std} of 0..1{padding}",
             licence=peer.licence,
-            source=f"timm {peer.model}; --weights FILE (timm's tensors) or --weights random",
+            source=f"timm {peer.model}; --weights FILE (timm's tensors), cache or random",
             training_data=peer.training_data,
             trained_on=peer.trained_on,
             gflop=peer.gflop,
@@ -130,16 +174,20 @@ class TimmFamily:
         )
 
     def load(self, weights: Path | None, device: str) -> Encoder:
-        """The encoder with a local checkpoint; `random` gives seeded weights.
+        """The encoder with a local checkpoint; `cache` is the one in the user's Hugging Face cache, `random` is seeded.
 
         Raises:
-            WeightsError: none given, damaged, or of another shape.
+            WeightsError: none given, none in the cache, damaged, or of another shape.
         """
         from cache import weights as files
         from cache.encoders.sam import seed
 
         if weights is None:
-            raise WeightsError(f"{self.spec.name}: expected a checkpoint, found none. Type --weights FILE, or random.")
+            raise WeightsError(
+                f"{self.spec.name}: expected a checkpoint, found none. Type --weights FILE, cache or random."
+            )
+        if str(weights) == CACHE and not weights.is_file():
+            weights = cached(self.peer)
         module = build(self.peer)
         if str(weights) == RANDOM and not weights.is_file():
             seed(module, SEED)
@@ -152,20 +200,115 @@ class TimmFamily:
         return TimmEncoder(self.spec, self.peer, module, identity, stamps, device)
 
 
-RESNET50 = TimmFamily("resnet50")
-CONVNEXT_TINY = TimmFamily("convnext-tiny")
-CLIP_VIT_B = TimmFamily("clip-vit-b")
-DINOV2_S = TimmFamily("dinov2-s")
-SIGLIP2_B = TimmFamily("siglip2-b")
+class AnyTimm:
+    """`timm.NAME`: facts of any other network, from timm's own configuration and one pass without numbers."""
+
+    spec = EncoderSpec(
+        name="timm",
+        title="Any other network of timm: timm.NAME",
+        family="timm",
+        taps=(),
+        output="",
+        view="native",
+        normalisation="as timm's configuration of NAME says",
+        licence="as timm states it",
+        source="timm; --encoder timm.NAME --weights FILE (timm's tensors), cache or random",
+        training_data="as the name's tag says",
+        gflop=0.0,
+    )
+
+    def load(self, weights: Path | None, device: str) -> Encoder:
+        """Without a name there is nothing to load.
+
+        Raises:
+            UsageError: always; says what to type.
+        """
+        raise UsageError("timm: which network? Type --encoder timm.NAME, such as timm.vit_tiny_patch16_224.")
+
+    def named(self, model: str) -> TimmFamily:
+        """The family of one name of timm's, with or without the tag of its weights.
+
+        Raises:
+            UsageError: timm has no such network, or it gives no maps.
+        """
+        import timm
+        import torch
+
+        if not timm.is_model(model):
+            near = ", ".join(f"timm.{n}" for n in timm.list_models(f"*{model.partition('.')[0]}*")[:5])
+            raise UsageError(f"timm has no network {model!r}." + (f" Did you mean one of {near}?" if near else ""))
+        config: Any = timm.get_pretrained_cfg(model)
+        scale, title = (config.mean, config.std), f"{model} (timm)"
+        peer = Peer(f"timm.{model}", model, title, (), 1, scale, (UNKNOWN,), "as its tag says", 0.0)
+        side = config.input_size[-1]
+        with torch.device("meta"):
+            try:
+                module: Any = build(peer := peer._replace(resampled=True))
+            except TypeError:  # its constructor knows no such option
+                module = build(peer := peer._replace(resampled=False))
+            try:
+                maps, gflop = _pass(module, side, side)
+            except (AttributeError, RuntimeError) as error:
+                raise UsageError(f"timm.{model} gives no intermediate maps ({str(error)[:100]}).") from error
+            names = [info["module"] for info in module.feature_info]
+            if len(names) != len(maps) or any(value.ndim != 4 for value in maps):
+                raise UsageError(f"timm.{model} gives {len(maps)} intermediates; expected a map for each of {names}.")
+            taps = [Tap(n, v.shape[1], round(side / v.shape[2])) for n, v in zip(names, maps, strict=True)]
+            stride, view = max(tap.stride for tap in taps), "long512" if peer.resampled else "native"
+            try:
+                _pass(module, 2 * stride, 3 * stride)
+                gflop = _pass(module, 512 - 512 % stride, 512 - 512 % stride)[1]
+            except (AssertionError, RuntimeError):  # it takes nothing but the size that it was trained at
+                stride, view = 1, f"square{side}"
+        if peer.resampled and isinstance(module.norm, torch.nn.LayerNorm):
+            taps.append(taps[-1]._replace(name="norm"))
+        licence = config.license or "unknown"
+        return TimmFamily(peer._replace(taps=tuple(taps), pad=stride, licence=licence, view=view, gflop=gflop))
+
+
+def _pass(module: Any, height: int, width: int) -> tuple[list[torch.Tensor], float]:
+    """All intermediate maps of an image of this size, and what they cost in GFLOP; no numbers where it is on `meta`."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        maps = module.forward_intermediates(torch.empty(1, 3, height, width), intermediates_only=True)
+    return maps, round(counter.get_total_flops() / 1e9, 1)
+
+
+RESNET50, CONVNEXT_TINY, CLIP_VIT_B, DINOV2_S, SIGLIP2_B, DINOV3_S, PE_CORE_B, PE_SPATIAL_B = (
+    TimmFamily(peer) for peer in PEERS.values()
+)
+TIMM = AnyTimm()
 
 
 def build(peer: Peer) -> torch.nn.Module:
     """timm's network without its classifier; its initial weights mean nothing."""
     import timm
 
-    any_size: dict[str, Any] = {"dynamic_img_size": True} if peer.taps[-1].name == "norm" else {}
+    any_size: dict[str, Any] = {"dynamic_img_size": True} if peer.resampled else {}
     module: Any = timm.create_model(peer.model.partition(".")[0], pretrained=False, num_classes=0, **any_size)
     return module.eval().requires_grad_(False)
+
+
+def cached(peer: Peer) -> Path:
+    """timm's file in the user's own Hugging Face cache; nothing is downloaded.
+
+    Raises:
+        WeightsError: it is not there.
+    """
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    config: Any = timm.get_pretrained_cfg(peer.model)
+    place = config.hf_hub_id or peer.model
+    found = try_to_load_from_cache(place, "model.safetensors")
+    if not isinstance(found, str):
+        raise WeightsError(
+            f"{peer.name}: expected {place}/model.safetensors in the Hugging Face cache, found none. Fetch it there, "
+            "or type --weights FILE or random."
+        )
+    return Path(found)
 
 
 class TimmEncoder:

@@ -37,7 +37,7 @@ class EncoderTable(list[EncoderRow]):
         for heading in ("name", "title", "taps", "output", "view", "GFLOP/image", "weights", "licence"):
             table.add_column(heading, justify="right" if heading in ("taps", "GFLOP/image") else "left")
         for r in self:
-            known = (str(r.taps), r.output, r.view, f"{r.gflop:,.1f}") if r.taps else ("the graph's", "", r.view, "-")
+            known = (str(r.taps), r.output, r.view, f"{r.gflop:,.1f}") if r.taps else ("its own", "", r.view, "-")
             table.add_row(r.name, r.title, *known, r.weights, r.licence)
         return table
 
@@ -85,7 +85,11 @@ def info(
     kept = " ".join(spec.kept) if taps else "the output's map and all moments"
     return Facts(
         name,
-        {**msgspec.to_builtins(spec), "features": kept, "taps": taps or "every map in the graph: type --weights FILE"},
+        {
+            **msgspec.to_builtins(spec),
+            "features": kept,
+            "taps": taps or "those of a graph (--weights FILE) or of a name (timm.NAME)",
+        },
     )
 
 

@@ -94,7 +94,11 @@ def precompute(
         typer.Option(help="Numbers that the encoder computes in; another one is another store."),
     ] = "fp32",
     device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, mps or auto; several with commas, cuda:0,cuda:1: a process each.")
+        str,
+        typer.Option(
+            help="cpu, cuda, cuda:1, mps or auto; several with commas, cuda:0,cuda:1: a process each; openvino for SAM "
+            "and ONNX on a processor."
+        ),
     ] = "auto",
     batch_size: Annotated[
         int | None,
@@ -138,7 +142,7 @@ def precompute(
     config, _ = current()
     folder = locate.needed_root(dataset, root, config)
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
-    devices = [pick_device(one.strip()) for one in device.split(",")]
+    devices = [encoder_device(one.strip()) for one in device.split(",")]
     resolved, chosen_view = resolve_encoder(encoder, weights, view, devices[0], precision, resize)
     wanted = wanted_features(resolved, chosen_view, features)
     stores = store or config.path("stores", "stores")
@@ -231,10 +235,17 @@ def resolve_encoder(
     from cache.views import parse_view
     from harness.recipe import recipe
 
-    loaded = recipe(name, weights, precision).load(pick_device(device))
+    loaded = recipe(name, weights, precision).load(encoder_device(device))
     chosen_view = parse_view(view or loaded.spec.view, resize)
     seen_through(loaded, chosen_view)  # refuses what it would refuse at the first image
     return loaded, chosen_view
+
+
+def encoder_device(device: str) -> str:
+    """As `pick_device`, and `openvino`, which is none of torch's."""
+    from cache.encoders.base import OPENVINO
+
+    return device if device == OPENVINO else pick_device(device)
 
 
 def pick_device(device: str) -> str:

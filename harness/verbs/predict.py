@@ -60,7 +60,7 @@ def predict(
     weights: Annotated[Path | None, typer.Option(help="The encoder's weights (default: as for precompute).")] = None,
     resize: Annotated[str, typer.Option(help="As at precompute: pillow, torch.")] = "pillow",
     precision: Annotated[str, typer.Option(help="As at precompute: fp32, bf16, fp16.")] = "fp32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto; openvino for SAM and ONNX.")] = "auto",
 ) -> Predictions:
     """Predicts the quality of new images with a fitted run.
 
@@ -145,7 +145,7 @@ def looks_of(
     from harness.errors import ProtocolError
     from harness.locate import parts_of
     from harness.recipe import recipe
-    from harness.verbs.precompute import identity_of, pick_device
+    from harness.verbs.precompute import encoder_device, identity_of
     from reports import card as cards
 
     loaded: dict[str, Encoder] = {}
@@ -153,7 +153,7 @@ def looks_of(
     for store, wanted in zip(cards.apart(card.store), cards.apart(card.store_key), strict=True):
         name, view_name = parts_of(store)
         if name not in loaded:
-            loaded[name] = recipe(name, weights, precision).load(pick_device(device))
+            loaded[name] = recipe(name, weights, precision).load(encoder_device(device))
         view = parse_view(view_name, resize)
         key = key8(identity_of(loaded[name], view))
         if key != wanted:

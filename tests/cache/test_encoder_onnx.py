@@ -196,6 +196,19 @@ def test_any_tensor_of_an_exported_network_is_a_tap(exported: Path) -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_openvino_gives_the_same_maps_and_is_another_store(exported: Path) -> None:
+    pytest.importorskip("openvino")
+    one, other = ONNX.load(exported, "cpu"), ONNX.load(exported, "openvino")
+    taps = [tap.name for tap in one.spec.taps]
+    assert [tap.name for tap in other.spec.taps] == taps
+    asked = [taps[0], taps[len(taps) // 2], taps[-1]]
+    pixels = torch.cat([photo(70, 90), photo(70, 90).flip(3)])
+    expected, found = (encoder.encode(pixels, (70, 90), asked) for encoder in (one, other))
+    for tap in asked:
+        torch.testing.assert_close(found[tap], expected[tap], rtol=0, atol=1e-5 * float(expected[tap].abs().max()))
+    assert one.identity.code != other.identity.code
+
+
 def test_what_is_kept_by_default_is_of_the_outputs(exported: Path) -> None:
     """The trap: `*:moments` of every tensor of a graph is hundreds of arrays that nobody asked for."""
     spec = ONNX.load(exported, "cpu").spec

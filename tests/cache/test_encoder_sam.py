@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from segment_anything.modeling.image_encoder import ImageEncoderViT
 from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 
+from cache.conformance import CHECKS, check_encoder
 from cache.encoders import sam, sam_forward
 from cache.encoders.sam import SAM_TINY, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SHAPES, SamFamily
 from cache.errors import UsageError, WeightsError
@@ -96,14 +99,19 @@ def compare(encoder: Any, model: Sam, view: str, rgb: np.ndarray) -> None:
         assert relative_error(found[tap][0], value[:, :gh, :gw]) <= 1e-5, tap
 
 
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
 @pytest.mark.parametrize("name", BIG)
-def test_every_tap_is_segment_anythings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_tap_is_segment_anythings(
+    name: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The real width, heads and windows of each size, with three blocks and a smaller frame."""
+    if device == "openvino":
+        pytest.importorskip("openvino")
     shape = SHAPES[name]._replace(frame=FRAME, depth=3, global_blocks=(1,))
     monkeypatch.setitem(SHAPES, name, shape)
     model = whole_sam(reference(shape))
     randomised(model.image_encoder)
-    encoder = BIG[name].load(official(model.image_encoder, tmp_path / "mine.pth"), "cpu")
+    encoder = BIG[name].load(official(model.image_encoder, tmp_path / "mine.pth"), device)
     assert encoder.stamps == ("UNVERIFIED",)
     cat = photographs.chelsea()
     for rgb in (cat[:256, :256], cat[:200, :61]):  # square, tall
@@ -304,3 +312,39 @@ def test_the_size_of_a_tile_does_not_matter(room: int, monkeypatch: pytest.Monke
     found = encoder.encode(cats, (192, 256), ["block.3", "neck"])
     for tap, value in expected.items():
         assert relative_error(found[tap], value) <= 1e-5
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_openvino_takes_any_frame(padded: bool) -> None:
+    """Tables are resampled and cut as torch's forward, which is held to segment-anything, does it; sizes in turns."""
+    pytest.importorskip("openvino")
+    one, other = (cast("Any", SAM_TINY.load(None, device)) for device in ("cpu", "openvino"))
+    if not padded:
+        one, other = one.unpadded(), other.unpadded()
+    for height, width in ((150, 112), (90, 288), (16, 1), (150, 112)):
+        pixels = torch.from_numpy(photographs.chelsea()[:height, :width].copy()).permute(2, 0, 1)[None]
+        expected, found = (e.encode(pixels, (height, width), ["block.0", "neck"]) for e in (one, other))
+        assert all(relative_error(found[tap], expected[tap]) <= 1e-5 for tap in expected)
+
+
+def test_openvino_does_what_every_encoder_must_and_is_another_store() -> None:
+    """Its sums have another order: the last bits differ, so its rows must never be mixed with torch's."""
+    pytest.importorskip("openvino")
+    assert len(check_encoder(SAM_TINY, device="openvino")) == len(CHECKS)
+    one, other = SAM_TINY.load(None, "cpu").identity, SAM_TINY.load(None, "openvino").identity
+    assert msgspec.structs.replace(other, code=one.code) == one != other
+
+
+def test_openvino_refuses_what_it_would_silently_compute_otherwise() -> None:
+    """The trap: asked for bf16 on a processor without it, OpenVINO computes in fp32 and says nothing."""
+    openvino = pytest.importorskip("openvino")
+    here = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for precision in {"fp16"} | {"bf16"} - {p.lower() for p in here}:
+        with pytest.raises(UsageError, match=rf"OpenVINO computes in fp32.* found --precision {precision}"):
+            SAM_TINY.load(None, "openvino", precision)
+
+
+def test_without_openvino_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UsageError, match=r"pip install 'sam-iqa-harness\[openvino\]'"):
+        SAM_TINY.load(None, "openvino")

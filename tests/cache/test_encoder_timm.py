@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import timm
@@ -13,10 +14,23 @@ from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 
 from cache.conformance import CHECKS, check_encoder
-from cache.encoders.timm import CLIP_VIT_B, CONVNEXT_TINY, DINOV2_S, PEERS, RESNET50, SIGLIP2_B, build
-from cache.errors import WeightsError
+from cache.encoders.timm import (
+    CLIP_VIT_B,
+    CONVNEXT_TINY,
+    DINOV2_S,
+    DINOV3_S,
+    PE_CORE_B,
+    PE_SPATIAL_B,
+    PEERS,
+    RESNET50,
+    SIGLIP2_B,
+    TIMM,
+    build,
+)
+from cache.errors import UsageError, WeightsError
 
-FAMILIES = [RESNET50, CONVNEXT_TINY, CLIP_VIT_B, DINOV2_S, SIGLIP2_B]
+FAMILIES = [RESNET50, CONVNEXT_TINY, CLIP_VIT_B, DINOV2_S, SIGLIP2_B, DINOV3_S, PE_CORE_B, PE_SPATIAL_B]
+LICENCES = {"apache-2.0": "Apache-2.0", "dinov3-license": "DINOv3 License"}  # timm's word -> how ours begins
 RANDOM = Path("random")
 
 
@@ -28,7 +42,7 @@ def cat(h: int, w: int) -> torch.Tensor:
 def test_facts_are_timms(family: Any) -> None:
     config = timm.get_pretrained_cfg(family.peer.model)
     assert (config.mean, config.std) == family.peer.scale
-    assert config.license == "apache-2.0"
+    assert family.spec.licence.startswith(LICENCES[config.license])
     with torch.device("meta"):
         module: Any = build(family.peer)
     info = module.feature_info
@@ -47,13 +61,11 @@ def test_the_declared_cost_is_the_real_one(family: Any) -> None:
     assert family.spec.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=0.06)
 
 
-@pytest.mark.parametrize("family", [RESNET50, DINOV2_S], ids=lambda f: f.spec.name)
+@pytest.mark.parametrize("family", [RESNET50, DINOV2_S, DINOV3_S], ids=lambda f: f.spec.name)
 def test_it_does_what_every_encoder_must(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = family.spec
     monkeypatch.setattr("cache.conformance.SIZES", ((64, 48), (1, 1)) if spec.view == "native" else ((32, 24), (9, 5)))
     if spec.view != "native":
-        import msgspec
-
         monkeypatch.setattr(family, "spec", msgspec.structs.replace(spec, view="long64"))
     assert len(check_encoder(family, RANDOM)) == len(CHECKS)
 
@@ -75,7 +87,7 @@ def test_a_resnets_taps_are_its_stages() -> None:
         assert found[tap.name].shape[2:] == encoder.spec.grid(tap.name, 83, 61)
 
 
-@pytest.mark.parametrize("family", [CLIP_VIT_B, DINOV2_S, SIGLIP2_B], ids=lambda f: f.spec.name)
+@pytest.mark.parametrize("family", [CLIP_VIT_B, DINOV2_S, SIGLIP2_B, DINOV3_S, PE_CORE_B], ids=lambda f: f.spec.name)
 def test_a_vits_output_is_timms(family: Any) -> None:
     """Its own forward, on an image that is padded to whole patches and cut back to what is valid."""
     encoder: Any = family.load(RANDOM, "cpu")
@@ -112,5 +124,55 @@ def test_a_file_of_timms_tensors_is_taken_and_stamped(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder.encode(cat(64, 64), (64, 64), ["stage.4"])["stage.4"], expected)
     with pytest.raises(WeightsError, match=r"Is it timm's convnext_tiny.fb_in1k\?"):
         CONVNEXT_TINY.load(tmp_path / "mine.pth", "cpu")
-    with pytest.raises(WeightsError, match=r"Type --weights FILE, or random"):
+    with pytest.raises(WeightsError, match=r"Type --weights FILE, cache or random"):
         CONVNEXT_TINY.load(None, "cpu")
+
+
+ANY = {  # PE's smallest among them -> view, multiple of sides, first and last tap
+    "vit_tiny_patch16_224": ("long512", 16, ("blocks.0", 192, 16), ("norm", 192, 16)),
+    "resnet18": ("native", 32, ("act1", 64, 2), ("layer4", 512, 32)),
+    "vit_pe_core_tiny_patch16_384.fb": ("long512", 16, ("blocks.0", 192, 16), ("norm", 192, 16)),
+    "vit_pe_spatial_tiny_patch16_512.fb": ("long512", 16, ("blocks.0", 192, 16), ("blocks.11", 192, 16)),
+    "mixer_s32_224": ("square224", 1, ("blocks.0", 512, 32), ("blocks.7", 512, 32)),
+}
+
+
+@pytest.mark.parametrize("model", ANY)
+def test_any_other_name_of_timms_is_an_encoder(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its facts are timm's, its taps what it really gives, under timm's own names of the modules."""
+    family = TIMM.named(model)
+    spec = family.spec
+    assert (spec.name, spec.view, family.peer.pad) == (f"timm.{model}", *ANY[model][:2])
+    assert (tuple(spec.taps[0]), tuple(spec.taps[-1])) == ANY[model][2:]
+    assert family.peer.scale == (timm.get_pretrained_cfg(model).mean, timm.get_pretrained_cfg(model).std)
+    monkeypatch.setattr("cache.conformance.SIZES", ((32, 24), (9, 5)))
+    if spec.view == "long512":
+        monkeypatch.setattr(family, "spec", msgspec.structs.replace(spec, view="long64"))
+    assert len(check_encoder(family, RANDOM)) == len(CHECKS)
+
+
+def test_a_name_that_timm_has_not_says_which_it_has() -> None:
+    with pytest.raises(UsageError, match=r"no network 'resnet5'. Did you mean one of timm\.\w*resnet5"):
+        TIMM.named("resnet5")
+    with pytest.raises(UsageError, match=r"Type --encoder timm\.NAME"):
+        TIMM.load(None, "cpu")
+
+
+def test_the_users_own_cache_is_read_and_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache laid out as the hub's client does; without the file, a message and no connection."""
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went to the network"))
+    family = TIMM.named("resnet18.a1_in1k")
+    with pytest.raises(WeightsError, match=r"timm/resnet18.a1_in1k/model.safetensors in the Hugging Face cache"):
+        family.load(Path("cache"), "cpu")
+    torch.manual_seed(0)
+    place = tmp_path / "models--timm--resnet18.a1_in1k"
+    (place / "snapshots" / "abc").mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+    save_file(timm.create_model("resnet18", pretrained=False).state_dict(), place / "snapshots/abc/model.safetensors")
+    encoder = family.load(Path("cache"), "cpu")
+    assert encoder.stamps == ("UNVERIFIED",)
+    assert encoder.encode(cat(64, 64), (64, 64), ["layer4"])["layer4"].shape == (1, 512, 2, 2)
