@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import torch
 
-from cache.encoders.base import made_up
+from cache.encoders.base import OPENVINO, made_up
 from cache.views import parse_view
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def speed(work: Work, encoder: Encoder, view: View, items: Sequence[PlanItem], d
         devices: one may be named twice, it is measured once.
     """
     tflops = gflop(encoder, view, items) / 1e3 / max(work.busy, 1e-9)
-    peak = sum(peak_gflops(d, encoder.identity.precision) for d in dict.fromkeys(devices)) / 1e3
+    torchs = dict.fromkeys("cpu" if device == OPENVINO else device for device in devices)
+    peak = sum(peak_gflops(device, encoder.identity.precision) for device in torchs) / 1e3
     return Speed(
         images_per_second=work.images / work.seconds,
         idle=max(0.0, 1 - work.busy / work.seconds),

@@ -118,3 +118,9 @@ def test_an_encoder_whose_operations_torch_does_not_see_has_no_rate() -> None:
     found = speed.speed(speed.Work(1, 1.0, 1.0), Timed(1, 1, "cpu"), NATIVE, tasks(1)[0].items, ["cpu"])
     assert (found.tflops, found.share) == (0, 0)
     assert "TFLOP" not in str(found)
+
+
+def test_a_device_that_is_none_of_torchs_is_measured_as_the_processor() -> None:
+    """The trap: `openvino` runs on the processor, and torch knows no device of that name."""
+    found = speed.speed(speed.Work(1, 1.0, 1.0), Timed(1, 1, "cpu"), NATIVE, tasks(1)[0].items, ["openvino"])
+    assert found.peak_tflops > 0
