@@ -80,7 +80,7 @@ class OnnxFamily:
         if weights is None:
             raise WeightsError("onnx: expected a graph, found none. Type --weights FILE.onnx.")
         try:
-            import onnx  # noqa: F401
+            import onnx  # noqa: F401  # imported to see whether it can be
             import onnxruntime
         except ImportError as error:
             raise WeightsError(

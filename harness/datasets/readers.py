@@ -71,6 +71,7 @@ def read_mat(path: Path, variable: str) -> np.ndarray:
         with path.open("rb") as file:
             hdf5 = file.read(128).startswith(b"MATLAB 7.3") or h5py.is_hdf5(path)
         content = _mat73(path) if hdf5 else _mat5(path)
+    # scipy raises NotImplementedError for a version, or a kind of variable, that it cannot read.
     except (MatReadError, ValueError, TypeError, OSError, KeyError, NotImplementedError) as error:
         raise DatasetError(f"a MATLAB file in {path}", str(error) or "damage", remedy) from error
     if variable not in content:
