@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from cache.blocks import PlanItem
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 GONE = ("changed", "missing", "cannot be read")  # reasons that concern the file on the disk, not what is stored of it
 
 
-class Agreement(NamedTuple):
+class Agreement(msgspec.Struct, frozen=True):
     """One feature, stored against encoded again.
 
     Attributes:

@@ -13,7 +13,7 @@ from harness.verbs.datasets import Facts
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cache.recompute import Recomputed
+    from cache.recompute import Agreement, Recomputed
     from cache.store import FeatureStore
 
 STORE = Annotated[Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")]
@@ -144,17 +144,6 @@ def _flat(value: object, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """One feature of the images that `stores verify --recompute` encoded again."""
-
-    feature: str
-    images: int
-    equal: int
-    worst: float
-    tolerance: float
-    wrong: list[str]
-
-
 class StoreReport(msgspec.Struct, frozen=True):
     """What `stores verify` found in one store.
 
@@ -167,7 +156,7 @@ class StoreReport(msgspec.Struct, frozen=True):
     store: str
     checked: int
     findings: list[dict[str, str]]
-    recomputed: list[Compared] = []
+    recomputed: list[Agreement] = []
     changed: dict[str, str] = {}
     failed: dict[str, str] = {}
 
@@ -228,8 +217,7 @@ def verify(
         return report
     damaged = {finding["id"] for finding in findings}
     again = _encode_again(opened, [i for i in opened.ids() if i not in damaged], recompute, root, weights, device)
-    compared = [Compared(*agreement) for agreement in again.agreements]
-    return msgspec.structs.replace(report, recomputed=compared, changed=again.changed, failed=again.failed)
+    return msgspec.structs.replace(report, recomputed=again.agreements, changed=again.changed, failed=again.failed)
 
 
 def _encode_again(
