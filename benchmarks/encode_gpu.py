@@ -90,7 +90,7 @@ def measured(letter: str, settings: argparse.Namespace, folder: Path) -> list[di
     del theirs, floats
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    work = local.run(job._replace(batch_size=size), encoder, lambda _: None)
+    work = local.run([job._replace(batch_size=size)], encoder, lambda _: None)
     whole = work.images / work.seconds
     facts = {
         "images_per_s": round(alone, 2),

@@ -83,7 +83,7 @@ def main() -> None:
         for i in range(settings.rounds):
             plains.append(plain(files, theirs, folder / f"plain{i}"))
             job = material.job(folder / f"stores{i}", files, encoder, [MAP, "*:moments"])
-            ours.append(local.run(job, encoder, lambda _: None).seconds)
+            ours.append(local.run([job], encoder, lambda _: None).seconds)
             seconds, found = read(job.store.path, MAP)
             maps.append(seconds)
             tables.append(read(job.store.path, TABLE)[0])

@@ -32,7 +32,7 @@ def encode(count: int, view: str) -> None:
         for i, file in enumerate(files):
             file.symlink_to(real[i % len(real)])
         encoder = EFFICIENTNET_LITE0.load(None, "cpu")
-        local.run(material.job(folder / "stores", files, encoder, ["*:moments"], view), encoder, lambda _: None)
+        local.run([material.job(folder / "stores", files, encoder, ["*:moments"], view)], encoder, lambda _: None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # in kB on Linux
 
 

@@ -106,20 +106,8 @@ def encode_items(
     batch_size: int | None = None,
     threads: int | None = None,
 ) -> Iterator[Encoded]:
-    """As `encode_blocks`, for one block."""
-    return encode_blocks([Block(items, features)], encoder, view, batch_size, threads)
-
-
-def encode_blocks(
-    blocks: Iterable[Block],
-    encoder: Encoder,
-    view: View,
-    batch_size: int | None = None,
-    threads: int | None = None,
-    meter: Meter | None = None,
-) -> Iterator[Encoded]:
-    """As `encode_looks`, for one look: one row an image, in the order of the items."""
-    for _, row in encode_looks([Look(encoder, view, blocks, batch_size)], threads, meter):
+    """As `encode_looks`, for one look at one block: a row an image, in the order of the items."""
+    for _, row in encode_looks([Look(encoder, view, [Block(items, features)], batch_size)], threads):
         yield row
 
 

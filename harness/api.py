@@ -46,7 +46,7 @@ def open_store(path: str | Path) -> FeatureStore:
 
 def encoder(name: str, weights: str | Path | None = None, device: str = "auto") -> Encoder:
     """A loaded encoder by name."""
-    from harness.verbs.precompute import resolve_encoder
+    from harness.recipe import resolve_encoder
 
     return resolve_encoder(name, Path(weights) if weights else None, None, device)[0]
 

@@ -131,7 +131,7 @@ def _show(result: Any, as_json: bool) -> None:
 
 def _spread_lists(words: Sequence[str]) -> list[str]:
     """`--features a b c` -> `--features a --features b --features c`: what a person types, as the parser wants it."""
-    several = {"--features", "--set"}
+    several = _several(words)
     spread: list[str] = []
     flag = ""
     for i, word in enumerate(words):
@@ -146,6 +146,15 @@ def _spread_lists(words: Sequence[str]) -> list[str]:
         flag = ""
         spread.append(word)
     return spread
+
+
+def _several(words: Sequence[str]) -> set[str]:
+    """The options of the verb typed that take a list; none where words without a flag are the verb's own."""
+    typed = next((name for name in VERBS if list(words[: len(name.split())]) == name.split()), None)
+    parameters = inspect.signature(load_verb(typed)).parameters.values() if typed else ()
+    if any("Argument" in str(p.annotation) for p in parameters):
+        return set()
+    return {f"--{p.name.replace('_', '-')}" for p in parameters if "list[" in str(p.annotation)}
 
 
 def _usage_code(error: Exception) -> int | None:

@@ -1,12 +1,17 @@
-"""An encoder that is named and checked, and loaded where it is to work: here, or in another process."""
+"""An encoder that is named and checked, and loaded where it is to work: here, or in another process; and what its
+numbers mean.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from cache.encoders.base import Encoder
+    from cache.identity import Identity
+    from cache.views import View
 
 
 class Recipe(NamedTuple):
@@ -55,3 +60,37 @@ def recipe(name: str, weights: Path | None, precision: str) -> Recipe:
         raise UsageError(f"{name} computes in {', '.join(spec.precisions)}; found --precision {precision}.")
     settings = {"precision": precision} if len(spec.precisions) > 1 else {}
     return Recipe(name, locate.weights_file(spec, weights, current()[0]), settings)
+
+
+def resolve_encoder(
+    name: str,
+    weights: Path | None,
+    views: Sequence[str] | None,
+    device: str,
+    precision: str = "fp32",
+    resize: str = "pillow",
+) -> tuple[Encoder, list[View]]:
+    """The loaded encoder, and the views that are named, each once: its own where none is.
+
+    Raises:
+        UsageError: unknown encoder, view, resize or device.
+        NotFoundError: its weights are not where they were looked for.
+        WeightsError: the weights are damaged or of another shape.
+    """
+    from cache.encoders.base import seen_through
+    from cache.views import parse_view
+    from harness.devices import encoder_device
+
+    loaded = recipe(name, weights, precision).load(encoder_device(device))
+    chosen = [parse_view(view, resize) for view in dict.fromkeys(views or [loaded.spec.view])]
+    for view in chosen:
+        seen_through(loaded, view)  # refuses what it would refuse at the first image
+    return loaded, chosen
+
+
+def identity_of(encoder: Encoder, view: View) -> Identity:
+    """What the numbers of a store mean: encoder, view and decoding rule."""
+    from cache.identity import Identity
+    from cache.images import DECODING
+
+    return Identity(encoder=encoder.identity, view=view.identity(), decoding=DECODING)

@@ -4,6 +4,7 @@ fits.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -254,6 +255,11 @@ def _tuples(frame: pd.DataFrame) -> Iterable[Any]:
 
 def _by_id(known: pd.DataFrame) -> dict[str, KnownFile]:
     return {row.id: row for row in _tuples(select(known, column(known, "sha256") != ""))}
+
+
+def first_by_hash(ids: Iterable[str], count: int | None) -> list[str]:
+    """As many ids as asked (None: all), those whose hashes come first; sorted."""
+    return sorted(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count])
 
 
 def open_dataset(name: str, root: Path | str | None = None, labels: Path | str | None = None) -> Dataset:

@@ -52,9 +52,9 @@ class Free(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An image is encoded: failures and busy seconds of this worker until now."""
+    """An image is encoded: whether it failed, and the busy seconds of this worker until now."""
 
-    failed: int
+    failed: bool
     busy: float
 
 
@@ -80,7 +80,7 @@ class Worker:
         theirs.close()
         self.pipe.send(order)
         self.taken: list[BlockTask] = []
-        self.failed, self.busy, self.why = 0, 0.0, ""
+        self.busy, self.why = 0.0, ""
 
     def give(self, task: BlockTask | None) -> None:
         """The next task, or the word that there is none."""
@@ -97,16 +97,24 @@ class Worker:
             self.process.wait()
 
 
-def run(job: Job, recipe: Recipe, devices: Sequence[str], advance: Advance) -> Work:
-    """As `local.run`, with one worker a device; a device may be named twice.
+def run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: Advance) -> Work:
+    """As `local.run`, with one worker a device, job after job; a device may be named twice.
 
     Raises:
         HarnessError: no worker is left, with what ended each; or blocks stay pending.
     """
-    start, busy, left = time.perf_counter(), 0.0, list(devices)
-    first = job.pending()
+    start, images, busy = time.perf_counter(), 0, 0.0
+    for job in jobs:
+        images += sum(len(task.items) for task in job.pending())
+        busy += _run(job, recipe, devices, advance)
+    return Work(images, time.perf_counter() - start, busy)
+
+
+def _run(job: Job, recipe: Recipe, devices: Sequence[str], advance: Advance) -> float:
+    """One job; returns the seconds that its workers' encoders were at work, on average."""
+    busy, left = 0.0, list(devices)
     lost: list[str] = []
-    tasks = first
+    tasks = job.pending()
     for _ in range(ROUNDS + len(devices)):
         if not tasks or not left:
             break
@@ -121,8 +129,7 @@ def run(job: Job, recipe: Recipe, devices: Sequence[str], advance: Advance) -> W
             f"No worker is left ({'; '.join(lost)}). What was committed is kept: run the same command again."
         )
     job.finished()
-    images = sum(len(task.items) for task in first)
-    return Work(images, time.perf_counter() - start, busy / len(devices))
+    return busy / len(devices)
 
 
 def _round(
@@ -151,8 +158,8 @@ def _round(
                         waiting += [task for task in job.pending() if task in worker.taken]
                     continue
                 if isinstance(message, Row):
-                    worker.failed, worker.busy = message
-                    advance(sum(w.failed for w in workers))
+                    failed, worker.busy = message
+                    advance(failed)
                 elif isinstance(message, Broken):
                     worker.why = message.why
     finally:
@@ -218,4 +225,4 @@ def _encode(pipe: Connection, order: Order) -> None:
             yield task
 
     job = Job(store, (), (), order.root, order.view, order.batch_size, order.sources)
-    encode(job, tasks(), encoder, lambda failed: pipe.send(Row(failed, meter.busy)), meter, threads)
+    encode([(job, tasks())], encoder, lambda failed: pipe.send(Row(failed, meter.busy)), meter, threads)

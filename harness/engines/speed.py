@@ -52,15 +52,17 @@ class Speed(msgspec.Struct, frozen=True):
         )
 
 
-def speed(work: Work, encoder: Encoder, view: View, items: Sequence[PlanItem], devices: Sequence[str]) -> Speed:
+def speed(
+    work: Work, encoder: Encoder, encoded: Sequence[tuple[View, Sequence[PlanItem]]], devices: Sequence[str]
+) -> Speed:
     """The speed of work that is done.
 
     Args:
         encoder: as it was at work, on one of the devices.
-        items: what was encoded; sizes alone are looked at.
+        encoded: what was encoded in each view; sizes alone are looked at.
         devices: one may be named twice, it is measured once.
     """
-    tflops = gflop(encoder, view, items) / 1e3 / max(work.busy, 1e-9)
+    tflops = sum(gflop(encoder, view, items) for view, items in encoded if items) / 1e3 / max(work.busy, 1e-9)
     torchs = dict.fromkeys("cpu" if device == OPENVINO else device for device in devices)
     peak = sum(peak_gflops(device, encoder.identity.precision) for device in torchs) / 1e3
     return Speed(

@@ -74,8 +74,8 @@ def info(
     harness encoders info sam-vit-b
     harness encoders info onnx --weights model.onnx
     """
+    from harness.recipe import resolve_encoder
     from harness.registry import encoders
-    from harness.verbs.precompute import resolve_encoder
 
     spec = encoders().get(name).spec if weights is None else resolve_encoder(name, weights, None, "cpu")[0].spec
     taps = {

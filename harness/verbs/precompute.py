@@ -4,9 +4,8 @@ starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 import typer
@@ -19,45 +18,68 @@ if TYPE_CHECKING:
     from cache.blocks import BlockTask
     from cache.encoders.base import Encoder
     from cache.features import FeatureName
-    from cache.identity import Identity
     from cache.store import FeatureStore
     from cache.views import View
     from harness.datasets.dataset import Dataset
+    from harness.engines.local import Job
     from harness.engines.speed import Speed
 
 
-class Precomputed(msgspec.Struct, frozen=True):
-    """What one `precompute` left behind."""
+class Stored(msgspec.Struct, frozen=True):
+    """The store of one view, after a `precompute`.
 
-    store: str
+    Attributes:
+        images: that are in it now; `already`: of those asked for, how many were before.
+        failures: reasons -> images.
+    """
+
+    path: str
     key: str
+    view: str
     images: int
-    encoded: int
     already: int
     failed: int
     failures: dict[str, int]
-    missing: int
-    stamps: list[str]
     features: list[str]
     bytes: int
+
+    def lines(self) -> list[str]:
+        """What a person reads of it."""
+        from harness.console import size
+
+        there = f", of those asked for {self.already} were there before" if self.already else ""
+        lines = [self.path, f"  {self.images} images{there}, {size(self.bytes)}"]
+        if self.failed:
+            why = ", ".join(f"{n} {reason}" for reason, n in sorted(self.failures.items()))
+            lines.append(f"  {self.failed} images failed: {why} (`harness stores info` lists them)")
+        return lines
+
+
+class Precomputed(msgspec.Struct, frozen=True):
+    """What one `precompute` left behind.
+
+    Attributes:
+        stores: one a view, in the order asked for.
+        encoded: images that were encoded now, counted in each view.
+        missing: images of the dataset that are not on this disk.
+    """
+
+    stores: list[Stored]
+    encoded: int
+    missing: int
+    stamps: list[str]
     seconds: float
     speed: Speed | None
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text
 
-        from harness.console import duration, size
+        from harness.console import duration
 
-        lines = [
-            f"{self.store}",
-            f"  {self.images} images in the store ({self.encoded} encoded now in {duration(self.seconds)}, "
-            f"{self.already} were there), {size(self.bytes)}",
-        ]
+        lines = [line for store in self.stores for line in store.lines()]
+        lines.append(f"  {self.encoded} encoded now in {duration(self.seconds)}")
         if self.speed is not None:
             lines.append(f"  {self.speed}")
-        if self.failed:
-            why = ", ".join(f"{n} {reason}" for reason, n in sorted(self.failures.items()))
-            lines.append(f"  {self.failed} images failed: {why} (`harness stores info` lists them)")
         if self.missing:
             lines.append(f"  {self.missing} images of the dataset are not on this disk")
         if self.stamps:
@@ -80,7 +102,11 @@ def precompute(
         ),
     ] = None,
     view: Annotated[
-        str | None, typer.Option(help="How an image becomes pixels: native, half, long1024, crops5x224, tiles512 ...")
+        list[str] | None,
+        typer.Option(
+            help="How an image becomes pixels: native, half, long1024, crops5x224, tiles512 ...; several, as native "
+            "half, are several stores from one reading of each image."
+        ),
     ] = None,
     resize: Annotated[
         Literal["pillow", "torch"],
@@ -120,162 +146,140 @@ def precompute(
     harness precompute --dataset spaq
     harness precompute --dataset biq2021 --root iqa/biq2021 --encoder efficientnet-lite0
     harness precompute --dataset biq2021 --features neck:map 'block.*:moments' --limit 100
+    harness precompute --dataset biq2021 --encoder efficientnet-lite0 --view native half
 
     Returns:
-        Counts, the store's path and key, stamps and seconds.
+        Each view's store with its counts; stamps, seconds and speed.
 
     Raises:
         NotFoundError: dataset root or weights are not where they were looked for.
         CacheError: damaged weights, another identity at that place.
     """
-    from collections import Counter
-
     from cache.images import probe
-    from cache.store import FeatureStore
     from harness import console, locate, stamps
     from harness.config import current
     from harness.datasets import saved
     from harness.datasets.dataset import open_dataset
-    from harness.engines import batch, local, processes, speed
-    from harness.recipe import recipe
+    from harness.devices import encoder_device
+    from harness.engines import local, processes, speed
+    from harness.recipe import recipe, resolve_encoder
 
     config, _ = current()
     folder = locate.needed_root(dataset, root, config)
     data = open_dataset(dataset, folder, locate.labels_folder(dataset, labels, config))
     devices = [encoder_device(one.strip()) for one in device.split(",")]
-    resolved, chosen_view = resolve_encoder(encoder, weights, view, devices[0], precision, resize)
-    wanted = wanted_features(resolved, chosen_view, features)
+    resolved, views = resolve_encoder(encoder, weights, view, devices[0], precision, resize)
     stores = store or config.path("stores", "stores")
-    opened = FeatureStore.create(
-        stores,
-        data.name,
-        identity_of(resolved, chosen_view),
-        _provenance(resolved, chosen_view),
-        resolved.spec.taps,
-    )
-    there = bool(opened.ids())
+    wanted = [wanted_features(resolved, one, features) for one in views]  # before a store is made for any
+    opened = [
+        _Opened(_store(stores, data.name, resolved, one), one, names) for one, names in zip(views, wanted, strict=True)
+    ]
+    there = [one.store for one in opened if one.store.ids()]
     if there and if_exists == "fail":
         from harness.errors import ProtocolError
 
         raise ProtocolError(
-            f"{opened.path}: holds {len(opened.ids())} images already, and --if-exists fail was asked for. "
+            f"{there[0].path}: holds {len(there[0].ids())} images already, and --if-exists fail was asked for. "
             "Leave it out to go on with it, or choose another --store."
         )
     chosen = chosen_rows(data, limit)
-    already = len(set(opened.ids()) & set(chosen))
+    already = {one.view.name: len(set(one.store.ids()) & set(chosen)) for one in opened}
+    todo = [one for one in opened if not (if_exists == "skip" and one.store in there)]
     work, reached = speed.Work(0, 0.0, 0.0), None
-    if not (there and if_exists == "skip"):
+    if todo:
         with console.progress(f"look at {data.name}", len(chosen), "file") as bar:
             earlier = saved.earlier(stores / data.name)
             if earlier is not None:  # what is known of the other images stays known
                 data = data.remembering(earlier)
             data = data.filled(probe, ids=chosen, known=earlier, progress=bar.advance)
         saved.save(data, stores / data.name)
-        opened.plan(data.plan_items(chosen), heavy=resolved.spec.heavy, anew=if_exists == "recompute")
-        tasks = opened.pending(wanted, chosen)
-        for line in announce(opened, resolved, chosen_view, wanted, tasks, len(chosen), devices):
-            console.say(line)
-        together = batch_size or batch.batch_size(opened, resolved, chosen_view, tasks)
-        reads = resolved.spec.reads_facts
-        sources = dict(zip(data.manifest["id"], data.manifest["scene"], strict=True)) if reads else {}
-        job = local.Job(opened, wanted, chosen, folder, chosen_view, together, sources)
-        items = [item for task in tasks for item in task.items]
-        with console.progress(f"encode {data.name}", len(items), "image") as bar:
+        jobs = [_job(one, data, chosen, if_exists == "recompute", batch_size, devices, resolved) for one in todo]
+        asked = [(job.view, [item for task in job.pending() for item in task.items]) for job in jobs]
+        with console.progress(f"encode {data.name}", sum(len(items) for _, items in asked), "image") as bar:
+            failed = 0
 
-            def advance(failed: int) -> None:
+            def advance(bad: bool) -> None:
+                nonlocal failed
+                failed += bad
                 bar.advance(note=f"{failed} failed" if failed else "")
 
             if len(devices) == 1:
-                work = local.run(job, resolved, advance)
+                work = local.run(jobs, resolved, advance)
             else:
-                work = processes.run(job, recipe(encoder, weights, precision), devices, advance)
-        if items:
-            reached = speed.speed(work, resolved, chosen_view, items, devices)
-    status = opened.status()
-    failures = dict(Counter(reason for _, reason in opened.failures()))
+                work = processes.run(jobs, recipe(encoder, weights, precision), devices, advance)
+        if work.images:
+            reached = speed.speed(work, resolved, asked, devices)
     found = stamps.of_data(
         missing=data.missing,
-        encoded=len(opened.ids()) + sum(failures.values()),
+        encoded=min(len(one.store.ids()) + len(one.store.failures()) for one in opened),
         present=data.present,
         proxy=data.scale.kind == "proxy",
     )
     return Precomputed(
-        store=str(opened.path),
-        key=opened.key8,
-        images=status.ok,
+        stores=[_stored(one.store, one.view, already[one.view.name]) for one in opened],
         encoded=work.images,
-        already=already,
-        failed=sum(failures.values()),
-        failures=failures,
         missing=data.missing,
         stamps=stamps.ordered([*found, *resolved.stamps]),
-        features=[str(f) for f in opened.features()],
-        bytes=status.bytes,
         seconds=work.seconds,
         speed=reached,
     )
 
 
-def resolve_encoder(
-    name: str,
-    weights: Path | None,
-    view: str | None,
-    device: str,
-    precision: str = "fp32",
-    resize: str = "pillow",
-) -> tuple[Encoder, View]:
-    """The loaded encoder and its view.
-
-    Raises:
-        UsageError: unknown encoder, view, resize or device.
-        NotFoundError: its weights are not where they were looked for.
-        WeightsError: the weights are damaged or of another shape.
-    """
-    from cache.encoders.base import seen_through
-    from cache.views import parse_view
-    from harness.recipe import recipe
-
-    loaded = recipe(name, weights, precision).load(encoder_device(device))
-    chosen_view = parse_view(view or loaded.spec.view, resize)
-    seen_through(loaded, chosen_view)  # refuses what it would refuse at the first image
-    return loaded, chosen_view
+class _Opened(NamedTuple):
+    store: FeatureStore
+    view: View
+    wanted: list[FeatureName]
 
 
-def encoder_device(device: str) -> str:
-    """As `pick_device`, and `openvino`, which is none of torch's."""
-    from cache.encoders.base import OPENVINO
+def _store(stores: Path, dataset: str, encoder: Encoder, view: View) -> FeatureStore:
+    """The store of one view, made where there is none."""
+    from cache.store import FeatureStore
+    from harness.recipe import identity_of
 
-    return device if device == OPENVINO else pick_device(device)
-
-
-def pick_device(device: str) -> str:
-    """`auto` -> the best device there is; anything else is checked.
-
-    Raises:
-        UsageError: this machine or this torch has no such device.
-    """
-    import torch
-
-    from harness.errors import UsageError
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise UsageError(
-            f"--device {device}: torch {torch.__version__} cannot use it here ({reason}). Try cpu or auto."
-        ) from error
-    return device
+    facts = _provenance(encoder, view)
+    return FeatureStore.create(stores, dataset, identity_of(encoder, view), facts, encoder.spec.taps)
 
 
-def identity_of(encoder: Encoder, view: View) -> Identity:
-    """What the numbers of a store mean: encoder, view and decoding rule."""
-    from cache.identity import Identity
-    from cache.images import DECODING
+def _job(
+    opened: _Opened,
+    data: Dataset,
+    chosen: list[str],
+    anew: bool,
+    batch_size: int | None,
+    devices: list[str],
+    encoder: Encoder,
+) -> Job:
+    """Plans what is to be encoded into one store, and says what it will cost."""
+    from harness import console
+    from harness.engines.batch import batch_size as found
+    from harness.engines.local import Job
 
-    return Identity(encoder=encoder.identity, view=view.identity(), decoding=DECODING)
+    assert data.root is not None  # it was asked for
+    store, view, wanted = opened
+    store.plan(data.plan_items(chosen), heavy=encoder.spec.heavy, anew=anew)
+    tasks = store.pending(wanted, chosen)
+    for line in announce(store, encoder, view, wanted, tasks, len(chosen), devices):
+        console.say(line)
+    together = batch_size or found(store, encoder, view, tasks)
+    scenes = dict(zip(data.manifest["id"], data.manifest["scene"], strict=True)) if encoder.spec.reads_facts else {}
+    return Job(store, wanted, chosen, data.root, view, together, scenes)
+
+
+def _stored(store: FeatureStore, view: View, already: int) -> Stored:
+    from collections import Counter
+
+    status, failures = store.status(), dict(Counter(reason for _, reason in store.failures()))
+    return Stored(
+        path=str(store.path),
+        key=store.key8,
+        view=view.name,
+        images=status.ok,
+        already=already,
+        failed=sum(failures.values()),
+        failures=failures,
+        features=[str(f) for f in store.features()],
+        bytes=status.bytes,
+    )
 
 
 def wanted_features(encoder: Encoder, view: View, asked: list[str] | None) -> list[FeatureName]:
@@ -303,14 +307,9 @@ def chosen_rows(data: Dataset, limit: int | None) -> list[str]:
     """The ids to encode: all that are present, or the N whose hashed ids come first (the same N whatever the row
     order).
     """
+    from harness.datasets.dataset import first_by_hash
+
     return first_by_hash(map(str, data.manifest.loc[data.manifest["present"], "id"]), limit)
-
-
-def first_by_hash(ids: Iterable[str], count: int | None) -> list[str]:
-    """As many ids as asked (None: all), those whose hashes come first; sorted."""
-    import hashlib
-
-    return sorted(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())[:count])
 
 
 def announce(

@@ -142,10 +142,10 @@ def looks_of(
     """
     from cache.identity import key8
     from cache.views import parse_view
+    from harness.devices import encoder_device
     from harness.errors import ProtocolError
     from harness.locate import parts_of
-    from harness.recipe import recipe
-    from harness.verbs.precompute import encoder_device, identity_of
+    from harness.recipe import identity_of, recipe
     from reports import card as cards
 
     loaded: dict[str, Encoder] = {}

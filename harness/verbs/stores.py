@@ -228,8 +228,8 @@ def _encode_again(
     from cache.views import RESIZERS
     from harness import console, locate
     from harness.config import current
-    from harness.datasets.dataset import open_dataset
-    from harness.verbs.precompute import first_by_hash, identity_of, resolve_encoder
+    from harness.datasets.dataset import first_by_hash, open_dataset
+    from harness.recipe import identity_of, resolve_encoder
 
     config, _ = current()
     folder = locate.needed_root(opened.dataset, root, config)
@@ -237,7 +237,7 @@ def _encode_again(
     paths, sources = (dict(zip(data.manifest["id"], data.manifest[of], strict=True)) for of in ("path", "scene"))
     by, seen = opened.identity.encoder, opened.identity.view
     resize = next((typed for typed, name in RESIZERS.items() if name == seen.resize), "pillow")  # "none": either
-    loaded, view = resolve_encoder(by.name, weights, seen.name, device, by.precision, resize)
+    loaded, (view,) = resolve_encoder(by.name, weights, [seen.name], device, by.precision, resize)
     ids = first_by_hash(whole, count)
     with console.progress(f"encode {opened.dataset} again", len(ids), "image") as bar:
         return recompute(opened, ids, folder, paths, sources, loaded, view, identity_of(loaded, view), bar.advance)

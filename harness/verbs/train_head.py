@@ -133,13 +133,13 @@ def train_head(
     """
     from harness import console, locate
     from harness.config import current
+    from harness.devices import pick_device
     from harness.errors import UsageError
     from harness.examples import features_of
     from harness.fit import Source, fit_runs, fit_together
     from harness.splits.kinds import checked, here
     from harness.splits.ready import named
     from harness.verbs.plans import opener
-    from harness.verbs.precompute import pick_device
 
     config, call = current()
     where = pick_device(device)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cache.encode import Block, Encoded, Item, Look, Meter, encode_blocks, encode_items, encode_looks
+from cache.encode import Block, Encoded, Item, Look, Meter, encode_items, encode_looks
 from cache.errors import CacheError, ImageError
 from cache.features import expand
 from cache.views import parse_view
@@ -276,7 +276,7 @@ def test_blocks_share_no_pass_and_the_encoders_time_is_measured(images: list[Ite
         Block(images[5:8], fakes.features("fine:moments")),
         Block([], fakes.features("*:map")),
     ]
-    rows = list(encode_blocks(blocks, encoder, parse_view("native"), meter=meter))
+    rows = [row for _, row in encode_looks([Look(encoder, parse_view("native"), blocks)], meter=meter)]
     assert [row.id for row in rows] == [item.id for item in images[3:8]]
     assert [len(row.features) for row in rows] == [2, 2, 1, 1, 1]
     assert [call[0] for call in encoder.calls] == [2, 3]
@@ -292,7 +292,7 @@ def test_a_block_is_asked_for_shortly_before_it_is_needed(images: list[Item], fa
             asked.append(number)
             yield Block([images[0]] * 8, fakes.features("fine:moments"))
 
-    rows = encode_blocks(blocks(), fakes.FakeEncoder(), parse_view("native"), batch_size=2, threads=1)
+    rows = encode_looks([Look(fakes.FakeEncoder(), parse_view("native"), blocks(), 2)], threads=1)
     for i, _ in enumerate(rows):
         assert len(asked) <= i // 8 + 2
     assert asked == list(range(10))
@@ -377,7 +377,7 @@ def test_several_looks_give_what_each_gives_alone_and_decode_once(
         found = list(encode_looks(looks, threads=2))
     assert len(decoded) == len({item.id for look in looks for block in look.blocks for item in block.items})
     for i, look in enumerate(looks):
-        alone = list(encode_blocks(look.blocks, look.encoder, look.view, look.batch_size))
+        alone = [row for _, row in encode_looks([look])]
         together = [row for at, row in found if at == i]
         assert [row._replace(features={}) for row in together] == [row._replace(features={}) for row in alone]
         for mine, theirs in zip(together, alone, strict=True):

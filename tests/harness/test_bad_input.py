@@ -147,16 +147,16 @@ def test_failed_images_are_counted_with_reasons_and_the_run_goes_on(
     (photos / "images/p2.png").write_bytes(whole[: len(whole) // 2])
     done = precompute(type_, photos)
     assert done.code == 0, done.err
-    result = json.loads(done.out)
-    assert (result["images"], result["failed"]) == (5, 3)
-    assert set(result["failures"]) == {"empty file", "not an image", "truncated"}
+    (store,) = json.loads(done.out)["stores"]
+    assert (store["images"], store["failed"]) == (5, 3)
+    assert set(store["failures"]) == {"empty file", "not an image", "truncated"}
 
 
 def test_names_that_differ_only_in_case_are_found_but_never_guessed(
     type_: Callable[..., Outcome], photos: Path
 ) -> None:
     (photos / "images/p0.png").rename(photos / "images/P0.PNG")
-    assert json.loads(precompute(type_, photos).out)["images"] == 8
+    assert json.loads(precompute(type_, photos).out)["stores"][0]["images"] == 8
     shutil.copy(photos / "images/P0.PNG", photos / "images/P0.png")
     done = precompute(type_, photos)
     assert done.code == 3
@@ -191,7 +191,7 @@ def test_labels_outside_the_declared_range_are_refused(type_: Callable[..., Outc
 def test_one_image_can_be_encoded_but_not_split(type_: Callable[..., Outcome], photos: Path) -> None:
     frame = pd.read_csv(photos / "labels.csv").iloc[:1]
     frame.to_csv(photos / "labels.csv", index=False)
-    assert json.loads(precompute(type_, photos).out)["images"] == 1
+    assert json.loads(precompute(type_, photos).out)["stores"][0]["images"] == 1
     done = type_("train-head", "--variant", "ridge", "--root", photos)
     assert done.code == 3
     assert "1" in done.err
@@ -258,7 +258,7 @@ def test_two_stores_are_listed_rather_than_guessed(type_: Callable[..., Outcome]
 
 def test_an_unfinished_store_trains_on_what_is_there_and_says_so(type_: Callable[..., Outcome], photos: Path) -> None:
     result = json.loads(precompute(type_, photos, "--limit", 6).out)
-    assert (result["images"], result["stamps"]) == (6, ["LIMITED"])
+    assert (result["stores"][0]["images"], result["stamps"]) == (6, ["LIMITED"])
     done = type_("train-head", "--variant", "ridge", "--split", "random:1", "--json")
     assert done.code in (0, 3)  # six rows may leave no test row: then it says so
     assert "LIMITED" in done.out or "limit" in done.err
@@ -269,14 +269,14 @@ def test_if_exists_fail_refuses_and_skip_leaves_alone(type_: Callable[..., Outco
     done = precompute(type_, photos, "--if-exists", "fail")
     assert done.code == 3
     assert "--if-exists" in done.err
-    assert json.loads(precompute(type_, photos, "--if-exists", "skip").out)["images"] == 3
+    assert json.loads(precompute(type_, photos, "--if-exists", "skip").out)["stores"][0]["images"] == 3
     again = json.loads(precompute(type_, photos, "--if-exists", "recompute").out)
-    assert (again["images"], again["encoded"]) == (8, 8)
+    assert (again["stores"][0]["images"], again["encoded"]) == (8, 8)
 
 
 def test_a_flipped_byte_is_found_by_verify_and_by_training(type_: Callable[..., Outcome], photos: Path) -> None:
     result = json.loads(precompute(type_, photos).out)
-    shard = next(p for p in Path(result["store"]).glob("features/stage.2/moments.*/**/c.*"))
+    shard = next(p for p in Path(result["stores"][0]["path"]).glob("features/stage.2/moments.*/**/c.*"))
     raw = bytearray(shard.read_bytes())
     raw[10] ^= 1
     shard.chmod(0o644)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.recipe import resolve_encoder
 from harness.registry import encoders
 from harness.verbs.encoders import info, ls
-from harness.verbs.precompute import resolve_encoder
 
 
 def test_every_name_has_a_line() -> None:

@@ -45,7 +45,7 @@ from harness.recipe import Recipe
 store, root, ids, features = json.loads(sys.argv[1])
 store = FeatureStore.open(Path(store))
 job = local.Job(store, [parse_feature(f) for f in features], ids, Path(root), parse_view("native"), 4, {})
-processes.run(job, Recipe("sam-tiny", None, {}), ["cpu", "cpu"], lambda _: print(end="x", flush=True))
+processes.run([job], Recipe("sam-tiny", None, {}), ["cpu", "cpu"], lambda _: print(end="x", flush=True))
 """
 
 
@@ -102,7 +102,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def expected(job: Callable[[str], local.Job]) -> dict[str, bytes]:
     """The store that one process makes."""
     alone = job("alone")
-    local.run(alone, TINY.load("cpu"), lambda _: None)
+    local.run([alone], TINY.load("cpu"), lambda _: None)
     return files(alone.store.path)
 
 
@@ -110,8 +110,8 @@ def test_two_processes_make_the_store_that_one_makes(
     job: Callable[[str], local.Job], expected: dict[str, bytes], started: list[Any]
 ) -> None:
     shared, seen = job("shared"), []
-    work = processes.run(shared, TINY, ["cpu", "cpu"], seen.append)
-    assert (work.images, len(seen), set(seen), len(started)) == (66, 66, {0}, 2)
+    work = processes.run([shared], TINY, ["cpu", "cpu"], seen.append)
+    assert (work.images, len(seen), set(seen), len(started)) == (66, 66, {False}, 2)
     assert 0 < work.busy < work.seconds
     assert files(shared.store.path) == expected
     assert [process.returncode for process in started] == [0, 0]
@@ -125,10 +125,10 @@ def test_a_killed_worker_is_named_and_its_blocks_are_made_by_the_others(
     monkeypatch.setattr(console, "say", said.append)
     shared = job("shared")
 
-    def kill(_: int) -> None:
+    def kill(_: bool) -> None:
         started[0].kill()
 
-    processes.run(shared, TINY, ["cpu", "cpu"], kill)
+    processes.run([shared], TINY, ["cpu", "cpu"], kill)
     assert files(shared.store.path) == expected
     assert said == ["The worker on cpu is lost (its process ended by SIGKILL); the others take its blocks."]
 
@@ -140,8 +140,8 @@ def test_when_no_worker_is_left_the_run_says_what_ended_each(
     shared, damaged = job("shared"), tmp_path / "damaged.pth"
     damaged.write_bytes(b"no tensors")
     with pytest.raises(HarnessError, match=r"No worker is left \(cpu: .*damaged\.pth.*run the same command again"):
-        processes.run(shared, Recipe("mobile-sam", damaged, {}), ["cpu"], lambda _: None)
-    local.run(shared, TINY.load("cpu"), lambda _: None)
+        processes.run([shared], Recipe("mobile-sam", damaged, {}), ["cpu"], lambda _: None)
+    local.run([shared], TINY.load("cpu"), lambda _: None)
     assert files(shared.store.path) == expected
 
 

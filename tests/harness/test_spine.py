@@ -75,7 +75,7 @@ def stores(world: Path) -> None:
 def test_the_second_precompute_encodes_nothing(here: Path) -> None:
     again = encoded()
     assert again.encoded == 0
-    assert again.images == 40
+    assert again.stores[0].images == 40
     assert again.missing == 12_000 - 40
     assert again.stamps == ["SUBSET"]
 
@@ -188,12 +188,12 @@ def test_growth_encodes_nothing_twice(data_root: Path, tmp_path: Path) -> None:
     names = some_images(data_root / "images/biq2021", root / "Images", 10)
     common = {"dataset": "biq2021", "root": root, "labels": data_root / "labels/biq2021", "encoder": ENCODER}
     first = harness.precompute(**common, features=["stage.1:moments"], limit=4)
-    assert (first.encoded, first.images) == (4, 4)
+    assert (first.encoded, first.stores[0].images) == (4, 4)
     assert "LIMITED" in first.stamps
     rest = harness.precompute(**common, features=["stage.1:moments"])
-    assert (rest.encoded, rest.images, rest.already) == (6, 10, 4)
+    assert (rest.encoded, rest.stores[0].images, rest.stores[0].already) == (6, 10, 4)
     assert "LIMITED" not in rest.stamps
-    store = harness.open_store(rest.store)
+    store = harness.open_store(rest.stores[0].path)
     before = store.select(["stage.1:moments"]).table("stage.1:moments")
     assert harness.precompute(**common, features=["stage.6:moments"]).encoded == 10
     assert harness.precompute(**common, features=["stage.6:map"]).encoded == 10
@@ -205,8 +205,8 @@ def test_growth_encodes_nothing_twice(data_root: Path, tmp_path: Path) -> None:
     assert 0 <= first.speed.idle < 1
     shutil.copy(root / "Images" / names[1], root / "Images" / names[0])
     changed = harness.precompute(**common, features=every)
-    assert (changed.encoded, changed.images) == (1, 10)
-    store = harness.open_store(rest.store)
+    assert (changed.encoded, changed.stores[0].images) == (1, 10)
+    store = harness.open_store(rest.stores[0].path)
     after = store.select(["stage.1:moments"])
     place = {name: i for i, name in enumerate(after.ids)}
     table = after.table("stage.1:moments")
@@ -236,8 +236,8 @@ def test_a_run_on_a_limited_store_is_not_taken_for_one_on_the_whole(data_root: P
 def test_shortcuts_go_from_store_to_report(here: Path) -> None:
     """The row that others must beat: facts of the files and the source that the dataset tells, no pixels' content."""
     made = harness.precompute(dataset="biq2021", encoder="shortcuts")
-    assert made.features == ["facts:vector"]
-    rows = harness.open_store(made.store).select(["facts:vector"])
+    assert made.stores[0].features == ["facts:vector"]
+    rows = harness.open_store(made.stores[0].path).select(["facts:vector"])
     sources = rows.table("facts:vector")[:, 7:]
     names = [image_id[:4] for image_id in rows.ids]
     assert (sources.sum(axis=1) == 1).all()
@@ -267,7 +267,7 @@ def test_changing_labels_changes_no_fact_and_encodes_nothing(data_root: Path, tm
         frame.to_csv(file, index=False)
     assert harness.precompute(**common).encoded == 0
     again = harness.precompute(**common, store=tmp_path / "elsewhere")
-    one, other = (harness.open_store(made.store).select(["facts:vector"]) for made in (first, again))
+    one, other = (harness.open_store(made.stores[0].path).select(["facts:vector"]) for made in (first, again))
     assert one.contents == other.contents
 
 
@@ -282,7 +282,7 @@ def test_files_that_cannot_be_read_are_failed_rows_of_an_encoder_that_reads_fact
     made = harness.precompute(
         dataset="biq2021", root=root, labels=data_root / "labels/biq2021", encoder="shortcuts", store=tmp_path / "s"
     )
-    assert (made.images, made.failures) == (1, {"empty file": 2})
+    assert (made.stores[0].images, made.stores[0].failures) == (1, {"empty file": 2})
 
 
 @pytest.mark.parametrize(("encoder", "features"), [("nss", ["brisque:vector"]), ("pixel-spectrum", None)])
@@ -291,4 +291,4 @@ def test_other_floors_are_fitted_on_what_they_keep(here: Path, encoder: str, fea
     made = harness.precompute(dataset="biq2021", encoder=encoder)
     run = harness.train_head(variant="ridge", dataset="biq2021", encoder=encoder, split="random:1")[0]
     saved = json.loads((Path(run.folder) / "card.json").read_text())
-    assert saved["features"] == (features or ["luma:moments", "luma:spectrum"]) == made.features
+    assert saved["features"] == (features or ["luma:moments", "luma:spectrum"]) == made.stores[0].features

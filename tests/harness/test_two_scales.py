@@ -133,11 +133,20 @@ def test_such_a_run_is_evaluated_and_predicts(here: Path) -> None:
 
 def test_maps_of_two_scales_meet_in_one_head(here: Path) -> None:
     maps = {"dataset": "biq2021", "encoder": ENCODER, "features": ["stage.6:map"], "limit": 9}
-    for view in ("native", "half"):
-        harness.precompute(**maps, view=view, store="maps")
+    harness.precompute(**maps, view=["native", "half"], store="maps")
     run = trained(variant="fft", store="maps", features=["stage.6:map"], set=["epochs=1"])
     assert run.features == [f"{ENCODER}@{view}/stage.6:map" for view in ("native", "half")]
     assert run.n > 0
+
+
+def test_features_of_two_encoders_meet_in_one_head(here: Path) -> None:
+    harness.precompute(dataset="biq2021", encoder=ENCODER, features=[TAP], store="others")
+    harness.precompute(dataset="biq2021", encoder="shortcuts", store="others")
+    run = trained(encoder=[ENCODER, "shortcuts"], view=["native"], store="others")
+    assert run.features == [f"{ENCODER}@native/{TAP}", "shortcuts@native/facts:vector"]
+    assert (card_of(run)["encoder"], run.n) == (f"{ENCODER}+shortcuts", 2)
+    image = next((here / "iqa/biq2021/Images").glob("*.jpg"))
+    assert harness.predict([image], run=run)[0].failure == ""
 
 
 @pytest.mark.usefixtures("here")
