@@ -36,6 +36,8 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
             reasons[result["why"]] = None
     staged = {str(r["benchmark"]): r["stages"] for r in kept["results"] if "stages" in r}  # JSON
     lines += stages(staged) if staged else []
+    timed = {str(r["benchmark"]): r["seconds"] for r in kept["results"] if "seconds" in r}  # JSON
+    lines += variants(timed) if timed else []
     return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]
 
 
@@ -44,6 +46,14 @@ def stages(costs: dict[str, dict[str, list[float]]]) -> list[str]:
     names = list(next(iter(costs.values())))
     rows = [[name, *(f"{cost[name][0]:,.2f} s, {cost[name][1]:.2f} GB" for cost in costs.values())] for name in names]
     head = ["stage: CPU-seconds, peak memory", *(name.partition(", peak")[0] for name in costs)]
+    return ["", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))]
+
+
+def variants(seconds: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """What every variant took, the first one beside the others: a table with two columns a benchmark."""
+    names = list(next(iter(seconds.values())))
+    head = ["variant: seconds, wall and CPU", *seconds]
+    rows = [[name, *(f"{took[name]['wall_s']:.2f}, {took[name]['cpu_s']:.2f}" for took in seconds.values())] for name in names]
     return ["", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))]
 
 

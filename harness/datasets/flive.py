@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.datasets.layout import Layout, Source
 from harness.datasets.scale import ScoreScale
-from harness.datasets.spec import UNVERIFIED, DatasetSpec, sourced
+from harness.datasets.spec import UNVERIFIED, DatasetSpec, on_github, sourced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,4 +91,13 @@ SPEC = DatasetSpec(
         "scene": "the folder of each image",
     },
     reader="harness.datasets.flive:READ",
+    label_files=on_github(
+        "baidut/PaQ-2-PiQ",
+        "a3ba2373a0da4e498d6e75ea2097125b5fe0fc10",
+        "CC BY-NC 4.0",
+        {
+            "database/labels_image.csv": "667a9de3ba2633bf57c7c10f9649fd0363b6dc9b9aa34255100f1ac60b57adec",
+            f"database/{TEST}": "63633696cbc425d1da4f81621797ba4410bdeb3ea02d84c83c76a4a46efcd0fb",
+        },
+    ),
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.datasets.errors import DatasetError
 from harness.datasets.layout import PARTS, Layout, Source
 from harness.datasets.scale import ScoreScale
-from harness.datasets.spec import UNVERIFIED, DatasetSpec, sourced
+from harness.datasets.spec import UNVERIFIED, DatasetSpec, on_github, sourced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,12 @@ SPEC = DatasetSpec(
         "citation": UNVERIFIED,
     },
     reader="harness.datasets.koniq10k:READ",
+    label_files=on_github(
+        "subpic/koniq",
+        "1c271570ac83aeb6aa8e7ff25449f3299b0d2e53",
+        "MIT",
+        {f"metadata/{SETS}": "d0bd1ad54a60bc36fe172049e46ac76c83554e50ab84acebfd47b82b3e698a0a"},
+    ),
 )
 
 PLUSPLUS = DatasetSpec(

@@ -1,7 +1,8 @@
-"""How to get a dataset: what to do, under which terms, what to type then. Makes the synthetic ones; fetches no other.
+"""How to get a dataset: what to do, under which terms, what to type then. Makes the synthetic ones, and fetches label
+files where their authors publish them under terms that allow it; never an image.
 
-Nothing is downloaded, because no dataset of the table is both offered under terms that allow it and at an address
-that stays: most ask for a form or a request, the rest state no terms. The day one is, its files are pinned by sha256.
+Images are not fetched, because no dataset of the table offers them both under terms that allow it and at an address
+that stays: most ask for a form or a request, the rest state no terms.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.datasets.errors import DatasetError
 from harness.datasets.page import obtaining, title
 from harness.datasets.spec import DatasetSpec
 
@@ -22,13 +24,13 @@ class Preparation(msgspec.Struct, frozen=True):
     """What is left to do for one dataset.
 
     Attributes:
-        made: the folder that was made here; "" where a person has to get it.
+        place: the folder that was made, or that label files were fetched into; "" where nothing was.
         steps: what to do, in order.
     """
 
     name: str
     spec: DatasetSpec
-    made: str
+    place: str
     steps: list[str]
 
     def __rich__(self) -> RenderableType:
@@ -36,26 +38,72 @@ class Preparation(msgspec.Struct, frozen=True):
         from rich.text import Text
 
         steps = [f"{number}. {step}" for number, step in enumerate(self.steps, 1)]
-        how = [] if self.made else obtaining(self.spec)
+        how = [] if self.place and self.spec.made_here else obtaining(self.spec)
         return Group(title(self.spec), *how, Text("\n" + "\n".join(steps)))
 
 
-def preparation(spec: DatasetSpec, made: Path | None = None) -> Preparation:
+def preparation(spec: DatasetSpec, place: Path | None = None) -> Preparation:
     """The steps that lead to a usable dataset.
 
     Args:
-        made: where it was made already.
+        place: where it was made, or its label files were fetched into, already.
     """
-    where = str(made) if made is not None else "DIR"
-    steps = [f"Look at it whole: harness datasets verify {spec.name} --root {where}"]
-    steps.append(f"Encode it once: harness precompute --dataset {spec.name} --root {where}")
-    if made is not None:
-        steps.insert(0, f"Made in {made}.")
-    elif spec.fetchable:
-        steps.insert(0, f"Make it here: harness datasets prepare {spec.name} --to DIR")
+    where, name = str(place) if place is not None else "DIR", spec.name
+    files = ", ".join(file.path for file in spec.label_files)
+    steps: list[str] = []
+    if spec.made_here:
+        steps.append(f"Made in {where}." if place else f"Make it here: harness datasets prepare {name} --to DIR")
+    elif not spec.count:
+        steps.append("Put your images and a CSV into DIR.")
     else:
-        steps.insert(0, "Read the terms, obtain it yourself (this project does not fetch it), and unpack it into DIR.")
-    if not spec.count:
-        steps[0] = "Put your images and a CSV into DIR."
-    steps.append(f'Name DIR once and for all, in harness.toml: [datasets.{spec.name}] root = "{where}"')
-    return Preparation(spec.name, spec, str(made or ""), steps)
+        if files and place:
+            steps.append(
+                f"Fetched into {where}: {files}. Predictions can be scored: harness score FILE --dataset {name} "
+                f"--root {where}"
+            )
+        elif files:
+            steps.append(
+                f"Fetch its label file{'s' * (len(spec.label_files) > 1)} ({files}; {spec.label_files[0].terms}): "
+                f"harness datasets prepare {name} --to DIR"
+            )
+        what = "the images" if files else "it"
+        steps.append(
+            f"Read the terms, obtain {what} yourself (this project does not fetch {'them' if files else 'it'}), and "
+            f"unpack into {where}."
+        )
+    steps.append(f"Look at it whole: harness datasets verify {name} --root {where}")
+    steps.append(f"Encode it once: harness precompute --dataset {name} --root {where}")
+    steps.append(f'Name {where} once and for all, in harness.toml: [datasets.{name}] root = "{where}"')
+    return Preparation(name, spec, str(place or ""), steps)
+
+
+def fetch_labels(spec: DatasetSpec, folder: Path) -> None:
+    """Fetches a dataset's label files into its root; one that is there with the right sha256 is not fetched again.
+
+    Raises:
+        DatasetError: the network fails, what came is another file, or another file is there already.
+    """
+    import pooch  # it takes a third of a second
+    import requests
+
+    for file in spec.label_files:
+        target, known = folder / file.path, f"sha256:{file.sha256}"
+        if target.is_file():
+            if pooch.file_hash(str(target)) != file.sha256:
+                raise DatasetError(
+                    str(target),
+                    f"another file than the published one (sha256 {pooch.file_hash(str(target))[:12]}..., published "
+                    f"{file.sha256[:12]}...)",
+                    "Move it away, or choose another folder; nothing was overwritten.",
+                )
+            continue
+        pooch.get_logger().setLevel("ERROR")  # it would greet each file on stderr
+        try:
+            pooch.retrieve(file.url, known, fname=target.name, path=target.parent)
+        except (requests.RequestException, OSError, ValueError) as error:  # ValueError: another sha256
+            reason = str(error).split("\n")[0]
+            raise DatasetError(
+                f"{spec.name}: {file.url}",
+                f"could not be fetched ({reason})",
+                f"Try again later, or put the file into {target.parent} by other means (sha256 {file.sha256}).",
+            ) from error

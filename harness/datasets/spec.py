@@ -9,10 +9,26 @@ import msgspec
 from harness.datasets.scale import ScoreScale
 
 UNVERIFIED = "unverified"
+RAW = "https://raw.githubusercontent.com"
 FACTS = (
     "year", "count", "references", "distortions", "scale", "label_variant", "spread", "group_rule", "official_split",
     "tree", "shares", "terms", "obtain", "citation",
 )  # fmt: skip
+
+
+class LabelFile(msgspec.Struct, frozen=True):
+    """A published label file that anybody may fetch.
+
+    Attributes:
+        path: where it belongs, relative to the dataset's root.
+        url: of one commit of the authors' own repository, so that its bytes stay.
+        terms: that the repository states for it.
+    """
+
+    path: str
+    url: str
+    sha256: str
+    terms: str
 
 
 class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +53,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
         obtain: how to get it, for a person.
         sources: fact -> where it was read, or "unverified"; a fact that is not named is unverified.
         reader: "module:callable" that reads the labels: `(root, labels) -> Labels`.
-        fetchable: whether the project can make or fetch it by itself.
+        made_here: whether the project makes the images and labels by itself.
+        label_files: those that `datasets prepare --to` fetches; none where terms or addresses do not allow it.
         plugin: the package that offers it; "" for a built-in.
     """
 
@@ -62,7 +79,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     mirror: str = ""
     shares: dict[str, str] = {}
     beware: str = ""
-    fetchable: bool = False
+    made_here: bool = False
+    label_files: tuple[LabelFile, ...] = ()
     plugin: str = ""
 
     def source(self, fact: str) -> str:
@@ -77,6 +95,14 @@ class DatasetSpec(msgspec.Struct, frozen=True, kw_only=True):
     def tree_unverified(self) -> bool:
         """Whether the reader was written without any official file of this dataset at hand."""
         return self.source("tree").startswith(UNVERIFIED)
+
+
+def on_github(repository: str, commit: str, terms: str, files: dict[str, str]) -> tuple[LabelFile, ...]:
+    """Label files as they are in one commit of a public repository, path in it -> sha256; each belongs in the root."""
+    return tuple(
+        LabelFile(path.rpartition("/")[2], f"{RAW}/{repository}/{commit}/{path}", sha256, terms)
+        for path, sha256 in files.items()
+    )
 
 
 def sourced(source: str, *facts: str) -> dict[str, str]:

@@ -236,7 +236,7 @@ def _spec(kind: str, title: str) -> DatasetSpec:
             "terms": "docstrings of skimage.data; README of sklearn.datasets.images",
         },
         reader=f"harness.datasets.synthetic:{reader}",
-        fetchable=True,
+        made_here=True,
     )
 
 

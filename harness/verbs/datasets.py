@@ -162,25 +162,30 @@ def verify(
 
 def prepare(
     name: NAME,
-    to: Annotated[Path | None, typer.Option(help="Make it in this folder (the synthetic ones only).")] = None,
+    to: Annotated[Path | None, typer.Option(help="Make it in this folder, or fetch its label files into it.")] = None,
 ) -> object:
     """Prints how to obtain a dataset, under which terms, what its folder must look like and what to type then.
 
-    It makes the synthetic datasets (`--to DIR`) and fetches no other: their terms or their addresses do not allow it.
+    With `--to DIR` it makes the synthetic datasets, and fetches the label files that authors publish under terms which
+    allow it (pinned by sha256); images are never fetched: their terms or their addresses do not allow it.
 
     Examples:
-    harness datasets prepare koniq10k
+    harness datasets prepare spaq
+    harness datasets prepare koniq10k --to iqa/koniq10k
     harness datasets prepare synthetic --to iqa/synthetic
     """
     from harness import console
-    from harness.datasets.prepare import preparation
+    from harness.datasets.prepare import fetch_labels, preparation
     from harness.errors import UsageError
     from harness.registry import datasets
 
     spec = datasets().get(name)
     if to is None:
         return preparation(spec)
-    if not spec.fetchable:
+    if spec.label_files:
+        fetch_labels(spec, to)
+        return preparation(spec, to)
+    if not spec.made_here:
         raise UsageError(
             f"{name} cannot be made or fetched here ({spec.terms}). "
             f"`harness datasets prepare {name}` says how to get it."

@@ -95,25 +95,26 @@ def ls(store: STORE = None) -> StoreTable:
     return StoreTable(_row(FeatureStore.open(path)) for path in locate.stores_under(folder))
 
 
-def find(folder: Path | None, dataset: str | None, encoder: str | None) -> FeatureStore:
+def find(folder: Path | None, dataset: str | None, encoder: str | None, view: str | None) -> FeatureStore:
     """The one store that is meant; several or none is an error that says so."""
     from harness import config, locate
 
-    return locate.find_store(folder or config.load().path("stores", "stores"), dataset, encoder)
+    return locate.find_store(folder or config.load().path("stores", "stores"), dataset, encoder, view)
 
 
 DATASET = Annotated[str | None, typer.Option(help="Only stores of this dataset.")]
 ENCODER = Annotated[str | None, typer.Option(help="Only stores of this encoder.")]
+VIEW = Annotated[str | None, typer.Option(help="Only stores of this view.")]
 
 
-def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None) -> Facts:
+def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None, view: VIEW = None) -> Facts:
     """Prints what is in a store and what its numbers mean: the identity in full, features, failures with reasons.
 
     Examples:
     harness stores info
     harness stores info --dataset biq2021 --encoder efficientnet-lite0
     """
-    opened = find(store, dataset, encoder)
+    opened = find(store, dataset, encoder, view)
     status = opened.status()
     reasons: dict[str, int] = {}
     for _, reason in opened.failures():
@@ -191,6 +192,7 @@ def verify(
     store: STORE = None,
     dataset: DATASET = None,
     encoder: ENCODER = None,
+    view: VIEW = None,
     recompute: Annotated[
         int, typer.Option(min=0, help="Also encode this many images again, and compare with what is stored.")
     ] = 0,
@@ -210,7 +212,7 @@ def verify(
     """
     from cache.verify import verify as run
 
-    opened = find(store, dataset, encoder)
+    opened = find(store, dataset, encoder, view)
     findings = [{"path": str(f.path), "id": f.id, "problem": f.problem} for f in run(opened)]
     report = StoreReport(f"{opened.dataset} {opened.name}", len(opened.ids()), findings)
     if not recompute:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from harness.verbs.stores import DATASET, ENCODER, STORE, find
+from harness.verbs.stores import DATASET, ENCODER, STORE, VIEW, find
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -37,6 +37,7 @@ def gc(
     store: STORE = None,
     dataset: DATASET = None,
     encoder: ENCODER = None,
+    view: VIEW = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and leave it.")] = False,
 ) -> Collected:
     """Frees what superseded rows take up, and writes what is left of many small plans as one. Readers go on reading.
@@ -50,7 +51,7 @@ def gc(
     """
     from cache.compaction import compact
 
-    opened = find(store, dataset, encoder)
+    opened = find(store, dataset, encoder, view)
     freed = compact(opened, dry_run)
     return Collected(f"{opened.dataset} {opened.name}", dry_run, freed.plans, freed.rows, freed.copied, freed.bytes)
 
@@ -81,6 +82,7 @@ def derive(
     store: STORE = None,
     dataset: DATASET = None,
     encoder: ENCODER = None,
+    view: VIEW = None,
 ) -> DerivedRows:
     """Makes a summary from stored maps: no image is read and no encoder runs. The numbers are the same as those that
     `precompute` makes, since every summary is one of the map as it is stored.
@@ -93,7 +95,7 @@ def derive(
     from cache.derive import lacking, possible
     from harness import console
 
-    opened = find(store, dataset, encoder)
+    opened = find(store, dataset, encoder, view)
     wanted = possible(opened, what, tap or [])
     total = sum(len(opened.state.plans[plan].blocks[block]) for (plan, block), _ in lacking(opened, wanted))
     with console.progress(f"derive {opened.dataset}", total, "image") as bar:
@@ -123,6 +125,7 @@ def export(
     store: STORE = None,
     dataset: DATASET = None,
     encoder: ENCODER = None,
+    view: VIEW = None,
 ) -> Exchanged:
     """Writes a store as one file that h5py, NumPy or any reader of Parquet opens; docs/store.md says what is where.
 
@@ -131,7 +134,7 @@ def export(
     """
     from cache.exchange import export as run
 
-    opened = find(store, dataset, encoder)
+    opened = find(store, dataset, encoder, view)
     images = run(opened, out, format)
     return Exchanged(f"{opened.dataset} {opened.name}", str(out), images, out.stat().st_size)
 

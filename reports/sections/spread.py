@@ -95,22 +95,23 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
                     fontsize=7.5,
                 )
         own = [row.own for row in rows for m in row.members if math.isfinite(m.scores.srcc)]
-        sns.scatterplot(
-            x=xs,
-            y=ys,
-            hue=[KINDS[0] if o else KINDS[1] for o in own],
-            style=[KINDS[0] if o else KINDS[1] for o in own],
-            hue_order=KINDS,
-            style_order=KINDS,
-            palette=dict(zip(KINDS, drawing.OKABE_ITO, strict=False)),
-            markers=dict(zip(KINDS, drawing.MARKERS, strict=False)),
-            s=26,
-            edgecolor=drawing.PAPER,
-            linewidth=0.5,
-            zorder=3,
-            ax=axis,
-            legend=len(set(own)) > 1,
-        )
+        if own:  # too few rows for any SRCC leave nothing to draw
+            sns.scatterplot(
+                x=xs,
+                y=ys,
+                hue=[KINDS[0] if o else KINDS[1] for o in own],
+                style=[KINDS[0] if o else KINDS[1] for o in own],
+                hue_order=KINDS,
+                style_order=KINDS,
+                palette=dict(zip(KINDS, drawing.OKABE_ITO, strict=False)),
+                markers=dict(zip(KINDS, drawing.MARKERS, strict=False)),
+                s=26,
+                edgecolor=drawing.PAPER,
+                linewidth=0.5,
+                zorder=3,
+                ax=axis,
+                legend=len(set(own)) > 1,
+            )
         if len(set(own)) > 1:
             axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, handletextpad=0.2)
         axis.set_yticks(range(len(rows)), labels)

@@ -116,6 +116,8 @@ def test_a_list_of_views_is_typed_as_the_help_shows_it(capfd: pytest.CaptureFixt
     common = f"--dataset photos --encoder {ENCODER} --view native half --features stage.1:moments"
     made = typed(f"precompute {common} --limit 20")
     assert [store["view"] for store in made["stores"]] == ["native", "half"]
+    assert "@half-" in typed("stores info --view half")["name"]
+    assert typed("stores verify --view native")["findings"] == []
     (run,) = typed(f"train-head --variant ridge {common} --split random:1")
     assert run["features"] == [f"{ENCODER}@{view}/stage.1:moments" for view in ("native", "half")]
 

@@ -338,6 +338,18 @@ def test_a_run_without_a_correlation_is_said_not_hidden(left_out: Page) -> None:
     assert "2 of 3 runs" in row["interval"]
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_test_of_one_or_two_rows_gives_a_page_without_a_number(
+    tmp_path: Path, make: Make, rows_of: Rows, n: int
+) -> None:
+    """The trap: a figure without a single point warned of the colours of points."""
+    run = make(tmp_path, "alpha-ridge-official-1", [("alpha", "official test", rows_of(n))])
+    page = build([run], tmp_path / "out", "t")
+    scores = pd.read_csv(page.csvs[0])
+    assert (list(scores["n"]), scores["srcc"].isna().all()) == ([n], True)
+    assert scores["no_score"].str.len().gt(0).all()
+
+
 def test_a_proxy_is_never_called_mos(left_out: Page) -> None:
     assert "Labels that no person gave (alpha: SSIM and beta: SSIM)" in words(left_out)
     for figure in (left_out.html.parent / "figures").glob("scatter-*.svg"):
