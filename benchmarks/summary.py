@@ -29,7 +29,7 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
     ]
     reasons: dict[str, None] = {}
     for result in kept["results"]:  # JSON
-        ratio = "–" if result["ratio"] is None else f"{result['ratio']:.3g}"
+        ratio = shown(result["ratio"])
         met = {True: "yes", False: "**no**"}.get(result["met"], "not run" if result["goal"] else "–")
         lines.append(f"| {result['benchmark']} | {ratio} | {result['goal'] or '–'} | {met} |")
         if result.get("why"):
@@ -39,6 +39,11 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
     timed = {str(r["benchmark"]): r["seconds"] for r in kept["results"] if "seconds" in r}  # JSON
     lines += variants(timed) if timed else []
     return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]
+
+
+def shown(ratio: float | None) -> str:
+    """Three digits, or all of those before the point."""
+    return "–" if ratio is None else f"{ratio:,.0f}" if ratio >= 1000 else f"{ratio:.3g}"
 
 
 def stages(costs: dict[str, dict[str, list[float]]]) -> list[str]:
@@ -53,7 +58,10 @@ def variants(seconds: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     """What every variant took, the first one beside the others: a table with two columns a benchmark."""
     names = list(next(iter(seconds.values())))
     head = ["variant: seconds, wall and CPU", *seconds]
-    rows = [[name, *(f"{took[name]['wall_s']:.2f}, {took[name]['cpu_s']:.2f}" for took in seconds.values())] for name in names]
+    rows = [
+        [name, *(f"{took[name]['wall_s']:.2f}, {took[name]['cpu_s']:.2f}" for took in seconds.values())]
+        for name in names
+    ]
     return ["", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))]
 
 

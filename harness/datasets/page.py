@@ -34,6 +34,8 @@ class Info(msgspec.Struct, frozen=True):
         told = [title(spec), facts_table(spec)]
         told += [Text(f"\nBeware. {spec.beware}")] * bool(spec.beware)
         told += obtaining(spec)
+        if spec.label_files:
+            told.append(Text(f"Its label files can be fetched: harness datasets prepare {spec.name} --to DIR"))
         told.append(Text(f"\nCite: {spec.citation}") if spec.citation else Text(""))
         if self.unverified:
             told.append(

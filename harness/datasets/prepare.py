@@ -59,7 +59,7 @@ def preparation(spec: DatasetSpec, place: Path | None = None) -> Preparation:
         if files and place:
             steps.append(
                 f"Fetched into {where}: {files}. Predictions can be scored: harness score FILE --dataset {name} "
-                f"--root {where}"
+                f"--labels {where}"
             )
         elif files:
             steps.append(
@@ -100,10 +100,15 @@ def fetch_labels(spec: DatasetSpec, folder: Path) -> None:
         pooch.get_logger().setLevel("ERROR")  # it would greet each file on stderr
         try:
             pooch.retrieve(file.url, known, fname=target.name, path=target.parent)
-        except (requests.RequestException, OSError, ValueError) as error:  # ValueError: another sha256
-            reason = str(error).split("\n")[0]
+        except (requests.RequestException, OSError, ValueError) as error:
+            match error:
+                case requests.ConnectionError():
+                    reason = "no connection"
+                case requests.RequestException() | OSError():
+                    reason = str(error).split("\n")[0]
+                case _:
+                    reason = "what came has another sha256"
             raise DatasetError(
-                f"{spec.name}: {file.url}",
-                f"could not be fetched ({reason})",
-                f"Try again later, or put the file into {target.parent} by other means (sha256 {file.sha256}).",
+                f"{file.url} could not be fetched: {reason}",
+                do=f"Try again later, or put the file into {target.parent} by other means (sha256 {file.sha256}).",
             ) from error
