@@ -116,7 +116,7 @@ def twins_world(tmp_path: Path) -> Path:
     return root
 
 
-def test_p25_a_run_is_scored_with_and_without_test_rows_that_look_like_train_rows(twins_world: Path) -> None:
+def test_a_run_is_scored_with_and_without_test_rows_that_look_like_train_rows(twins_world: Path) -> None:
     """The trap: a published line with recompressed copies on both sides, and nobody says so."""
     harness.precompute(
         dataset="own", root=twins_world, encoder="efficientnet-lite0", features=["stage.2:moments"], store="stores"
