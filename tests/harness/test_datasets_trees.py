@@ -6,6 +6,7 @@ that the official downloads look so. Where no official file was read, the page s
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -230,6 +231,72 @@ def test_code_path_of_the_mat_lists_of_livemd(tmp_path: Path) -> None:
     assert rows["mos"].tolist() == [20, 41, 20, 42]
     assert rows["id"].iloc[0] == "blurjpeg/cows_blur1.bmp"
     assert set(rows["group"]) == {"cows"}
+
+
+def workbook(path: Path, sheet: str, rows: list[list[object]]) -> None:
+    """A workbook of one sheet, as small as Excel's format allows."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    kind, rels = "application/vnd.openxmlformats-officedocument.spreadsheetml", "application/vnd.openxmlformats-package"
+    cells = "".join(
+        "<row>"
+        + "".join(
+            f'<c t="inlineStr"><is><t>{v}</t></is></c>' if isinstance(v, str) else f"<c><v>{v}</v></c>" for v in row
+        )
+        + "</row>"
+        for row in rows
+    )
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        f'<Default Extension="rels" ContentType="{rels}.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/s.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" '
+        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="{sheet}" sheetId="1" '
+        f'r:id="s"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="s" '
+        f'Type="{office}/worksheet" Target="s.xml"/></Relationships>',
+        "xl/s.xml": f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>',
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+
+
+def test_code_path_of_the_workbook_of_cid2013(tmp_path: Path) -> None:
+    rows = [["Source_ID", "Realigned MOS"], ["IS_I_C01_D01", 41.5], ["IS_VI_C08_D03", 60]]
+    workbook(tmp_path / "CID2013 data - version 12112014.xlsx", "CID2013 MOS", rows)
+    found = check_dataset(datasets().get("cid2013"), None, tmp_path).labelled
+    assert found["id"].tolist() == ["IS_I_C01_D01.jpg", "IS_VI_C08_D03.jpg"]
+    assert found["mos"].tolist() == [41.5, 60]
+    assert found["scene"].tolist() == ["IS_I", "IS_VI"]
+
+
+def test_code_path_of_the_three_workbooks_of_aigiqa20k(tmp_path: Path) -> None:
+    for score, (part, name) in enumerate((("train", "a.png"), ("val", "b.png"), ("test", "c.png"))):
+        workbook(tmp_path / f"info_{part}.xlsx", "Sheet1", [["name", "prompt", "mos"], [name, f"a {part}", score]])
+    found = check_dataset(datasets().get("aigiqa20k"), None, tmp_path).labelled
+    assert dict(zip(found["id"], found["official_part"], strict=True)) == {
+        "a.png": "train",
+        "b.png": "valid",
+        "c.png": "test",
+    }
+    assert found["group"].tolist() == ["a train", "a val", "a test"]
+
+
+@pytest.mark.parametrize("attribute", ["Details", "Exposure"])
+def test_code_path_of_the_other_attributes_of_piq23(data_root: Path, tmp_path: Path, attribute: str) -> None:
+    """The official scores and splits of one attribute under the name of another, whose own file was not read."""
+    for file in ("Scene Split.csv", "Device Split.csv"):
+        (tmp_path / file).write_bytes((data_root / "labels/piq23" / file).read_bytes())
+    official = data_root / "labels/piq23/Scores_Overall.csv"
+    (tmp_path / f"Scores_{attribute}.csv").write_bytes(official.read_bytes())
+    found = open_dataset(f"piq23-{attribute.lower()}", None, tmp_path)
+    whole = open_dataset("piq23-overall", None, data_root / "labels/piq23")
+    assert found.name != whole.name
+    assert found.labelled[["id", "mos", "official_part"]].equals(whole.labelled[["id", "mos", "official_part"]])
 
 
 def test_mat_files_of_both_generations_are_read_alike(tmp_path: Path) -> None:
