@@ -16,6 +16,8 @@ import typer
 
 from harness.verbs import GROUPS, VERBS, load_verb
 
+INTERRUPTED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code."""
@@ -24,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         code = app()(args=_spread_lists(words), prog_name="harness", standalone_mode=False)
     except KeyboardInterrupt:
-        _complain("Interrupted. What was committed is kept: run the same command again to go on.")
-        code = 130
+        code = INTERRUPTED
     except Exception as error:
         code = _usage_code(error)
         if code is None:
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 raise
             _complain(str(error))
             code = exit_code(error)
+    if code == INTERRUPTED:  # some versions of the parser catch Ctrl-C themselves
+        _complain("Interrupted. What was committed is kept: run the same command again to go on.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -64,23 +67,30 @@ def app() -> typer.Typer:
     return root
 
 
-def _version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-) -> None:
-    if version:
-        from importlib.metadata import version as installed
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
 
-        typer.echo(installed("sam-iqa-harness"))
+        typer.echo(version("sam-iqa-harness"))
         raise typer.Exit()
+
+
+def _version_option(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of `harness` itself."""
 
 
 def _command(function: Callable[..., Any]) -> Callable[..., None]:
     """A typer command with the function's own parameters and `--json`; passes on only what was typed."""
     hints = typing.get_type_hints(function, include_extras=True)
+    filed = hasattr(function, "__wrapped__")  # `harness.config.verb`: what is not typed may stand in harness.toml
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
         option = "ArgumentInfo" not in str(getattr(hints[parameter.name], "__metadata__", ""))
-        default = None if parameter.default is inspect.Parameter.empty and option else parameter.default
+        default = None if parameter.default is inspect.Parameter.empty and option and filed else parameter.default
         parameters.append(parameter.replace(annotation=hints[parameter.name], default=default))
     json_option = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
     parameters += [
@@ -166,7 +176,7 @@ def _usage_code(error: Exception) -> int | None:
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, typer.Abort):
-        return 130
+        return INTERRUPTED
     if callable(describe := getattr(error, "format_message", None)):
         context = getattr(error, "ctx", None)
         hint = f"\nTry: {context.command_path} --help" if context is not None else ""

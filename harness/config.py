@@ -17,6 +17,7 @@ import functools
 import inspect
 import shlex
 import tomllib
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -133,6 +134,7 @@ def verb[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Makes a function a verb: arguments that were not given come from its TOML table, then from its defaults."""
     name = function.__name__.replace("_", "-")
     signature = inspect.signature(function)
+    hints = functools.cache(lambda: typing.get_type_hints(function))
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -142,7 +144,8 @@ def verb[**P, R](function: Callable[P, R]) -> Callable[P, R]:
             for key, value in signature.bind_partial(*args, **kwargs).arguments.items()
         }
         filed = {
-            key: _shaped(signature.parameters[key], value, config) for key, value in config.verbs.get(name, {}).items()
+            key: _checked(config, name, key, _shaped(signature.parameters[key], value, config), hints()[key])
+            for key, value in config.verbs.get(name, {}).items()
         }
         bound = signature.bind_partial(**{**filed, **given})
         bound.apply_defaults()
@@ -172,6 +175,22 @@ def _shaped(parameter: inspect.Parameter, value: Any, config: Config) -> Any:
     if "list[" in annotation:
         return cast("list[Any]", [value] if value is not None and not isinstance(value, list | tuple) else value)
     return config.resolve(value) if "Path" in annotation and isinstance(value, str) else value
+
+
+def _checked(config: Config, verb: str, key: str, value: Any, wanted: Any) -> Any:
+    """A value of the file, of the type that the verb declares.
+
+    Raises:
+        ConfigError: it is of another.
+    """
+    try:
+        msgspec.convert(_plain(value), wanted, dec_hook=lambda kind, found: kind(found))
+    except (msgspec.ValidationError, TypeError) as error:
+        why = str(error)[0].lower() + str(error)[1:]
+        raise ConfigError(
+            f"{config.file}: {key.replace('_', '-')} = {_plain(value)!r} in [{verb}]: {why}. Correct that line."
+        ) from error
+    return value
 
 
 def _plain(value: Any) -> Any:

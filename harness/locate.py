@@ -152,13 +152,16 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
     if not spec.weights_file:
         raise NotFoundError(
             f'{spec.name}: which weights? Type --weights FILE, or write into {FILE}:\n[weights]\n{spec.name} = "FILE"'
+            + "\nor type --weights cache (your Hugging Face cache), or --weights random (seeded, stamped UNTRAINED)."
+            * (spec.family == "timm")
         )
     looked = "; ".join([str(folder / spec.weights_file) for folder in folders] or ["$IQA_WEIGHTS (not set)"])
     raise NotFoundError(
         f"{spec.name}: where are its weights? Expected {spec.weights_file}; looked at {looked}. Type --weights "
         "FILE, set "
         f'IQA_WEIGHTS to the folder that holds it, write into {FILE}:\n[weights]\n{spec.name} = "FILE"\n'
-        f"or fetch it once with its sha256 checked: harness encoders fetch {spec.name} --to DIR"
+        f"or fetch it once{' with its sha256 checked' * bool(spec.weights_sha256_prefix)}: "
+        f"harness encoders fetch {spec.name} --to DIR"
     )
 
 
@@ -223,7 +226,7 @@ def find_store(
         and (view is None or parts_of(path.name)[1] == view)
         and (store_name is None or path.name == store_name)
     ]
-    listing = "\n".join(f"  {path.parent.name:20} {path.name}" for path in there)
+    listing = "\n".join(f"  {path.parent.name:20} {path.name}" for path in fitting or there)
     if len(fitting) == 1:
         return FeatureStore.open(fitting[0])
     asked = " ".join(
@@ -234,7 +237,8 @@ def find_store(
     if not fitting:
         if store_name:
             encoder, view = parts_of(store_name)
-        extra = suggest(dataset, {path.parent.name for path in there}).split(".")[0] if dataset else ""
+        datasets = {path.parent.name for path in there}
+        extra = suggest(dataset, datasets).split(".")[0] if dataset and dataset not in datasets else ""
         raise NotFoundError(
             f"No store in {folder} fits {asked}{extra}. There are:\n{listing}\n"
             f"Make it first: harness precompute --dataset {dataset or 'NAME'}"

@@ -51,6 +51,11 @@ def write(
         raise
 
 
+def has_head(folder: Path) -> bool:
+    """Whether a run was fitted here; predictions made elsewhere have no head."""
+    return (folder / "head").is_dir()
+
+
 def test_predictions(folder: Path, run: RunCard) -> pd.DataFrame:
     """A run's predictions on its own test rows."""
     from reports import predictions

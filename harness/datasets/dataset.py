@@ -279,11 +279,14 @@ def open_dataset(name: str, root: Path | str | None = None, labels: Path | str |
 
     registry = datasets()
     if name not in registry.names():
-        from harness.datasets.folder import described
+        from harness.datasets.folder import described, why_none
+        from harness.errors import UsageError, suggest
 
         own = described(name, *_places(root, labels))
         if own is not None:
             return own
+        if why := why_none(name, *_places(root, labels)):
+            raise UsageError(f"Unknown dataset {name!r}{suggest(name, registry.names())}\n{why}")
     return open_spec(registry.get(name), root, labels)
 
 

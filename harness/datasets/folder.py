@@ -113,6 +113,24 @@ def described(name: str, root: Path | None, labels: Path | None) -> Dataset | No
     return from_labels(SPEC, root, read_as(own, root, labels))
 
 
+def why_none(name: str, root: Path | None, labels: Path | None) -> str:
+    """What keeps a place that is there from being a folder dataset of this name; "" where no place is there."""
+    place = next((str(place) for place in (root, labels) if place is not None and place.exists()), "")
+    if not place:
+        return ""
+    declared = describe(root, labels).name
+    if declared not in ("", name):
+        return f"{place}: its {FILE} says the name {declared!r}. Type --dataset {declared}."
+    if _is_plain_table(root, labels):
+        return ""  # the name is what is wrong: nearly that of another dataset
+    tables = [path.name for path in _tables(root, labels)]
+    found = f"found {', '.join(tables)} without them" if tables else "found no CSV"
+    return (
+        f"{place}: expected a {FILE} or a CSV whose first line names the columns id and mos, {found}. Columns of other "
+        f"names are told in {FILE} (docs/datasets.md)."
+    )
+
+
 def open_folder(
     root: Path | str,
     labels: Path | str | None = None,

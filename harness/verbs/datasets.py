@@ -137,7 +137,8 @@ def verify(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Its label files, where they lie elsewhere.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the sha256 of every image into this file (check: sha256sum -c FILE).")
+        Path | None,
+        typer.Option(help="Write the sha256 of every image into this file (in ROOT: sha256sum -c FILE)."),
     ] = None,
 ) -> object:
     """Checks a dataset on this disk: counts, missing and undecodable images, duplicates, range and direction of labels.

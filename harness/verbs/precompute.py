@@ -331,8 +331,11 @@ def announce(
     taps = list(dict.fromkeys(name.tap for name in wanted))
     seconds = predicted_seconds(encoder, view, tasks, taps) / len(set(devices))
     volume = sum(store.predicted_bytes(task, encoder.spec.grid_of(view)) for task in tasks)
+    if total > images:
+        lines.append(f"the {images} images asked for were planned with others before, in blocks that are made whole:")
+    many = f"{total}" if total > images else f"{total} of {images}"
     lines.append(
-        f"{total} of {images} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
+        f"{many} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
         + (f" ({encoder.spec.gflop:,.0f} GFLOP an image)" if encoder.spec.gflop else "")
     )
     return lines

@@ -85,11 +85,12 @@ def predict(
     from harness.datasets.scale import QualityMap
     from harness.errors import NotFoundError
     from harness.locate import run_folder
+    from harness.verbs.evaluate import fitted
     from heads.base import Examples
     from heads.checkpoint import load_head
     from reports import card as cards
 
-    folder = run_folder(run, current()[0])
+    (folder,) = fitted([run_folder(run, current()[0])])
     card = cards.load_run(folder / "card.json")
     files = _files(images)
     if not files:

@@ -41,7 +41,7 @@ class StoreTable(list[StoreRow]):
         from harness.console import size
 
         table = Table(box=None, header_style="bold")
-        for heading in ("dataset", "store", "images", "failed", "pending", "features", "size", "stamps"):
+        for heading in ("dataset", "store", "images", "failed", "pending", "features", "size", "encoder stamps"):
             table.add_column(heading, justify="right" if heading in ("images", "failed", "pending", "size") else "left")
         for r in self:
             table.add_row(
@@ -90,8 +90,11 @@ def ls(store: STORE = None) -> StoreTable:
     """
     from cache.store import FeatureStore
     from harness import config, locate
+    from harness.errors import NotFoundError
 
     folder = store or config.load().path("stores", "stores")
+    if store is not None and not store.is_dir():
+        raise NotFoundError(f"Expected a folder of stores at {store}, found no such folder. Correct --store.")
     return StoreTable(_row(FeatureStore.open(path)) for path in locate.stores_under(folder))
 
 
@@ -197,6 +200,7 @@ def verify(
         int, typer.Option(min=0, help="Also encode this many images again, and compare with what is stored.")
     ] = 0,
     root: Annotated[Path | None, typer.Option(help="With --recompute: where the images are.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --recompute: label files that lie elsewhere.")] = None,
     weights: Annotated[Path | None, typer.Option(help="With --recompute: the encoder's weights.")] = None,
     device: Annotated[str, typer.Option(help="With --recompute: cpu, cuda, cuda:1, mps or auto.")] = "auto",
 ) -> StoreReport:
@@ -218,14 +222,20 @@ def verify(
     if not recompute:
         return report
     damaged = {finding["id"] for finding in findings}
-    again = _encode_again(opened, [i for i in opened.ids() if i not in damaged], recompute, root, weights, device)
+    whole = [i for i in opened.ids() if i not in damaged]
+    again = _encode_again(opened, whole, recompute, (root, labels), weights, device)
     return msgspec.structs.replace(report, recomputed=again.agreements, changed=again.changed, failed=again.failed)
 
 
 def _encode_again(
-    opened: FeatureStore, whole: list[str], count: int, root: Path | None, weights: Path | None, device: str
+    opened: FeatureStore,
+    whole: list[str],
+    count: int,
+    places: tuple[Path | None, Path | None],
+    weights: Path | None,
+    device: str,
 ) -> Recomputed:
-    """Encodes some of a store's images again with the encoder that it names."""
+    """Encodes some of a store's images again with the encoder that it names; `places`: root and label files."""
     from cache.recompute import recompute
     from cache.views import RESIZERS
     from harness import console, locate
@@ -234,8 +244,9 @@ def _encode_again(
     from harness.recipe import identity_of, resolve_encoder
 
     config, _ = current()
+    root, labels = places
     folder = locate.needed_root(opened.dataset, root, config)
-    data = open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, None, config))
+    data = open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, labels, config))
     paths, sources = (dict(zip(data.manifest["id"], data.manifest[of], strict=True)) for of in ("path", "scene"))
     by, seen = opened.identity.encoder, opened.identity.view
     resize = next((typed for typed, name in RESIZERS.items() if name == seen.resize), "pillow")  # "none": either

@@ -77,7 +77,7 @@ class DerivedRows(msgspec.Struct, frozen=True):
 
 
 def derive(
-    what: Annotated[list[str], typer.Option(help="A summary, several allowed: moments.")],
+    what: Annotated[list[str], typer.Option(help="A summary, several allowed: moments, spectrum, gram.")],
     tap: Annotated[list[str] | None, typer.Option(help="Of these taps only (default: of every stored map).")] = None,
     store: STORE = None,
     dataset: DATASET = None,

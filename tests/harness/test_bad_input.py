@@ -311,3 +311,25 @@ def test_no_such_run_names_the_nearest(type_: Callable[..., Outcome]) -> None:
     done = type_("report", "runs/nothing", "--out", "report")
     assert done.code == 3
     assert "runs/nothing" in done.err
+
+
+def test_a_smaller_limit_after_an_interruption_says_why_more_is_made(
+    type_: Callable[..., Outcome], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trap: "6 of 3 images to encode". A planned block is made whole or not at all."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.engines.local.run", stopped)
+        assert precompute(type_, photos, "--limit", 6).code == 130
+    done = precompute(type_, photos, "--limit", 3)
+    assert "the 3 images asked for were planned with others before, in blocks that are made whole: 6 images" in done.err
+    assert json.loads(done.out)["stores"][0]["images"] == 6
+
+
+def test_a_folder_of_stores_that_is_not_there_is_named(type_: Callable[..., Outcome], tmp_path: Path) -> None:
+    done = type_("stores", "ls", "--store", tmp_path / "typo")
+    assert done.code != 0
+    assert "found no such folder" in done.err

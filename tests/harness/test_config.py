@@ -94,3 +94,17 @@ def test_python_may_say_paths_as_text_and_one_thing_where_several_may_stand() ->
     assert features == ["neck:map"]
     assert store == Path("stores")
     assert call.settings["features"] == ["neck:map"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("encoder = 3", r"encoder = 3 in \[precompute\]: expected `str`, got `int`"),
+        ("features = [1]", r"features = \[1\] in \[precompute\]: expected `str`"),
+    ],
+)
+def test_a_value_of_another_type_in_the_file_is_one_message(line: str, said: str) -> None:
+    """The trap: `seed = "a"` was found out when a run had been written with it, which no command could read again."""
+    write(f"[precompute]\n{line}\n")
+    with pytest.raises(ConfigError, match=said):
+        precompute(dataset="spaq")

@@ -59,8 +59,18 @@ group = "scene no"
 def test_a_folder_can_be_opened_by_the_name_it_states(tmp_path: Path) -> None:
     root = photos(tmp_path, PLAIN, 'name = "lab"')
     assert open_dataset("lab", root).name == "lab"
-    with pytest.raises(UsageError, match="Unknown dataset 'lap'"):
+    with pytest.raises(UsageError, match=r"Unknown dataset 'lap'.*\n.*says the name 'lab'. Type --dataset lab"):
         open_dataset("lap", root)
+
+
+def test_a_folder_that_is_none_says_what_it_lacks(tmp_path: Path) -> None:
+    """The trap: a new user's own CSV with other columns got nothing but a list of other people's datasets."""
+    root = photos(tmp_path, "file,score\na.jpg,2\nb.jpg,3\n")
+    with pytest.raises(UsageError, match=r"columns id and mos, found labels\.csv without them.*dataset\.toml"):
+        open_dataset("holiday", root)
+    (root / "labels.csv").unlink()
+    with pytest.raises(UsageError, match="columns id and mos, found no CSV"):
+        open_dataset("holiday", root)
 
 
 def test_an_undeclared_folder_can_be_given_a_name_and_a_typo_is_still_a_typo(tmp_path: Path) -> None:
