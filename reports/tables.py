@@ -182,7 +182,9 @@ def _within(frame: pd.DataFrame, quality: np.ndarray, prediction: np.ndarray) ->
         mean, own = within(quality, prediction, names.tolist(), FEWEST_IN_GROUP)
         if len(own) > 1:
             return Within(mean, column, own)
-        reason = f"1 {column}" if len(sizes) == 1 else f"{column}s of < {FEWEST_IN_GROUP} rows"
+        large = sum(size >= FEWEST_IN_GROUP for size in sizes.values())
+        reason = f"{column}s of < {FEWEST_IN_GROUP} rows" if large < 2 else f"{column}s of equal values"
+        reason = f"1 {column}" if len(sizes) == 1 else reason
     return Within(math.nan, "", {}, reason)
 
 

@@ -168,6 +168,25 @@ def test_rows_without_a_number_are_counted_and_shown(made: Page) -> None:
     assert "3 missing, 2 failed" in words(made)
 
 
+@pytest.mark.parametrize(
+    ("scored", "reason"), [((3, 3, 10), "scenes of < 10 rows"), ((10, 3, 10), ""), ((10, 10, 0), "scenes of equal values")]
+)
+def test_rows_that_were_not_scored_make_no_group_large_enough(
+    tmp_path: Path, make: Make, rows_of: Rows, scored: tuple[int, ...], reason: str
+) -> None:
+    """The trap: missing images counted towards the 10 rows a group, and 16 rows had an SRCC within of 0.999."""
+    frame = rows_of(60, noise=0.01)
+    frame["scene"] = [f"scene{i // 20}" for i in range(60)]
+    frame.loc[[i % 20 >= scored[i // 20] for i in range(60)], "failure"] = "image missing"
+    if "equal" in reason:
+        frame.loc[frame["scene"] == "scene1", "prediction"] = 0.5
+    page = build([make(tmp_path, "alpha-ridge-official-1", [("alpha", "official test", frame)])], tmp_path / "out", "t")
+    said = pd.read_csv(page.csvs[0]).iloc[0]
+    assert said["n"] == sum(scored)
+    assert page.rows[0]["within"] == (reason or f"{said['srcc_within']:.3f}")
+    assert pd.isna(said["srcc_within"]) == bool(reason)
+
+
 def test_a_missing_cell_says_why(made: Page) -> None:
     matrix = pd.read_csv(made.csvs[2]).set_index("head")
     assert matrix.loc["fft", "beta"] == "not evaluated"
