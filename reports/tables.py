@@ -28,7 +28,7 @@ class Config(NamedTuple):
     """What was trained, but for split and seed. Sorts by name; equal means that runs may be put together."""
 
     train: str
-    encoder: str  # with its view
+    encoder: str  # with its view; see `RunCard.source`
     variant: str
     features: tuple[str, ...]
     split: str  # its kind
@@ -121,7 +121,7 @@ def config_of(run: RunCard) -> Config:
     """The configuration that a run belongs to."""
     return Config(
         train=run.dataset,
-        encoder=f"{run.encoder}@{run.view}",
+        encoder=run.source,
         features=tuple(run.features),
         variant=run.variant,
         split=run.split_kind,
