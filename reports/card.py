@@ -90,6 +90,18 @@ class RunCard(msgspec.Struct, frozen=True, kw_only=True):
         """The datasets that it learnt from."""
         return apart(self.dataset)
 
+    @property
+    def source(self) -> str:
+        """Where its features come from: `sam@native`, `sam@native+half`, `sam@native+mae@half`; `submitted` of a run
+        that read none.
+        """
+        prefixes = [*dict.fromkeys(name.rpartition("/")[0] for name in self.features)]
+        if not any(prefixes):
+            return f"{self.encoder}@{self.view}" if self.features else self.encoder
+        encoders, views = (dict.fromkeys(prefix.partition("@")[side] for prefix in prefixes) for side in (0, 2))
+        alike = len(encoders) == 1 or len(views) == 1  # else which view is whose must be said
+        return f"{together(encoders)}@{together(views)}" if alike else together(prefixes)
+
 
 def together(names: Iterable[str]) -> str:
     """Several names as one field of a card."""

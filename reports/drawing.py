@@ -9,7 +9,8 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,6 +83,16 @@ def style() -> Iterator[None]:
         mpl.rcdefaults()
         cast("Any", mpl.rcParams).update(_RC)
         yield
+
+
+def wrapped(text: str, width: int) -> str:
+    """Text on lines of at most `width` characters: a long name takes height, never the room of what is drawn."""
+    return textwrap.fill(text, width, break_on_hyphens=False)
+
+
+def deepest(texts: Iterable[str]) -> int:
+    """Lines of the longest of these, 1 at least."""
+    return max((text.count("\n") + 1 for text in texts), default=1)
 
 
 def canvas(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -14,7 +15,26 @@ NOTED = {"store": "store", "labels": "labels", "revision": "head revision"}
 
 
 def features(names: Sequence[str]) -> str:
-    """Feature names in short: `block.0:moments block.1:moments neck:moments` -> `block.0..1,neck:moments`."""
+    """Feature names in short: `block.0:moments block.1:moments neck:moments` -> `block.0..1,neck:moments`.
+
+    Of several stores, whose names stand in `Config.encoder`: once where each gives the same, else `native/neck:map
+    half/block.1:map`.
+    """
+    stores = [(name, [*own]) for name, own in groupby(names, key=lambda name: name.rpartition("/")[0])]
+    parts = [(name, _features([f.rpartition("/")[2] for f in own])) for name, own in stores]
+    if len({name for name, _ in parts}) == len(parts) and len({short for _, short in parts}) == 1:
+        return parts[0][1]
+    sides = zip(*(name.partition("@")[::2] for name, _ in parts), strict=True)
+    same = [len(set(side)) == 1 for side in sides]
+    return " ".join(f"{_apart(name, *same)}/{short}" for name, short in parts)
+
+
+def _apart(prefix: str, same_encoder: bool, same_view: bool) -> str:
+    encoder, _, view = prefix.partition("@")
+    return view if same_encoder else encoder if same_view else prefix
+
+
+def _features(names: Sequence[str]) -> str:
     parts: list[str] = []
     for what, group in groupby((name.rpartition(":") for name in names), key=lambda parts: parts[2]):
         taps = [parts[0] for parts in group]
@@ -67,20 +87,43 @@ def labels(configs: Iterable[Config], noted: dict[Config, str]) -> dict[Config, 
     parts = {c: (c.train, short[c], head(c, noted[c]), features(c.features), c.split) for c in every}
     differ = [i == 2 or len({p[i] for p in parts.values()}) > 1 for i in range(5)]
     differ[4] = len({(c.train, c.split) for c in every}) > len({c.train for c in every})
-    return {c: " · ".join(part for part, shown in zip(p, differ, strict=True) if shown) for c, p in parts.items()}
+    return {
+        c: " · ".join(part for part, shown in zip(p, differ, strict=True) if shown and part) for c, p in parts.items()
+    }
 
 
 def encoders(configs: Iterable[Config]) -> dict[Config, str]:
-    """Encoders without their views, where no encoder is there with two."""
+    """Encoders without their views, but for those that are there with two."""
     every = sorted(set(configs))
-    names = {config.encoder for config in every}
-    short = {name: name.partition("@")[0] for name in names}
-    return {c: short[c.encoder] if len(set(short.values())) == len(names) else c.encoder for c in every}
+    short = {name: _without_view(name) for name in {config.encoder for config in every}}
+    times = Counter(short.values())
+    return {c: short[c.encoder] if times[short[c.encoder]] == 1 else c.encoder for c in every}
+
+
+def viewed(configs: Iterable[Config]) -> dict[Config, tuple[str, str]]:
+    """(encoder, view) apart, for two columns; no view at all where no encoder is there with two."""
+    short = encoders(configs)
+    if not any("@" in name for name in short.values()):
+        return {c: (name, "") for c, name in short.items()}
+    parts = {c: c.encoder.partition("@")[::2] for c in short}
+    return {c: (c.encoder, "") if "@" in view else (encoder, view) for c, (encoder, view) in parts.items()}
+
+
+def _without_view(name: str) -> str:
+    encoder, _, view = name.partition("@")
+    return name if "+" in view else encoder
+
+
+def whole(config: Config, note: str) -> str:
+    """In a sentence: head, encoder and features; of predictions made elsewhere there is no more than their name."""
+    read = f" on {config.encoder}, {features(config.features)}" if config.features else ", predictions made elsewhere"
+    return head(config, note) + read
 
 
 def shared(configs: Iterable[Config]) -> str:
     """What the names of `labels` leave out because it is the same for all: "trained on A, encoder B, ..."."""
     every = sorted(set(configs))
-    parts = [(c.train, c.encoder, features(c.features), c.split) for c in every]
+    parts = [(c.train, c.encoder if c.features else "", features(c.features), c.split) for c in every]
     words = ("trained on", "encoder", "features", "split")
-    return ", ".join(f"{word} {parts[0][i]}" for i, word in enumerate(words) if len({p[i] for p in parts}) == 1)
+    told = [(word, {p[i] for p in parts}) for i, word in enumerate(words)]
+    return ", ".join(f"{word} {value}" for word, values in told if len(values) == 1 for value in values if value)

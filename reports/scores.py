@@ -147,12 +147,14 @@ def within(quality: Floats, prediction: Floats, groups: list[str], fewest: int =
     """SRCC within groups (sources, scenes): the mean by Fisher's z, and each group's own.
 
     A pooled SRCC may come from knowing which group a picture is of; this one cannot. Groups with fewer than `fewest`
-    rows, or without a correlation, are left out; NaN where fewer than two are left.
+    scored rows (finite label, finite prediction), or without a correlation, are left out; NaN where fewer than two are
+    left.
     """
-    names = np.asarray(groups, dtype=object)
     y, x = np.asarray(quality, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    good = np.isfinite(y) & np.isfinite(x)
+    y, x, names = y[good], x[good], np.asarray(groups, dtype=object)[good]
     own: dict[str, float] = {}
-    for name in sorted({str(g) for g in groups} - {""}):
+    for name in sorted({str(g) for g in names} - {""}):
         mine = names == name
         if mine.sum() >= fewest:
             value = srcc(y[mine], x[mine])

@@ -28,7 +28,7 @@ class Config(NamedTuple):
     """What was trained, but for split and seed. Sorts by name; equal means that runs may be put together."""
 
     train: str
-    encoder: str  # with its view
+    encoder: str  # with its view; see `RunCard.source`
     variant: str
     features: tuple[str, ...]
     split: str  # its kind
@@ -121,7 +121,7 @@ def config_of(run: RunCard) -> Config:
     """The configuration that a run belongs to."""
     return Config(
         train=run.dataset,
-        encoder=f"{run.encoder}@{run.view}",
+        encoder=run.source,
         features=tuple(run.features),
         variant=run.variant,
         split=run.split_kind,
@@ -182,7 +182,9 @@ def _within(frame: pd.DataFrame, quality: np.ndarray, prediction: np.ndarray) ->
         mean, own = within(quality, prediction, names.tolist(), FEWEST_IN_GROUP)
         if len(own) > 1:
             return Within(mean, column, own)
-        reason = f"1 {column}" if len(sizes) == 1 else f"{column}s of < {FEWEST_IN_GROUP} rows"
+        large = sum(size >= FEWEST_IN_GROUP for size in sizes.values())
+        reason = f"{column}s of < {FEWEST_IN_GROUP} rows" if large < 2 else f"{column}s of equal values"
+        reason = f"1 {column}" if len(sizes) == 1 else reason
     return Within(math.nan, "", {}, reason)
 
 

@@ -54,7 +54,8 @@ class Evaluations(list[Evaluated]):
 
         table = Table(box=None, header_style="bold")
         for heading in ("run", "on", "SRCC", "PLCC raw", "n", "asked", "stamps"):
-            table.add_column(heading, justify="right" if heading in ("SRCC", "PLCC raw", "n", "asked") else "left")
+            right = heading in ("SRCC", "PLCC raw", "n", "asked")
+            table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "run", overflow="fold")
         for r in self:
             numbers = ("-" if v is None else f"{v:.3f}" for v in (r.srcc, r.plcc))
             said = f"absent: {r.absent}" if r.absent else " ".join(r.stamps)

@@ -11,7 +11,7 @@ import typer
 from harness.config import verb
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -22,26 +22,42 @@ class Report(msgspec.Struct, frozen=True):
     csv: list[str]
     rows: list[dict[str, Any]]
 
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.measure import Measurement
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
         columns = list(self.rows[0]) if self.rows else []
         # What is the same in every row is said once, above: the table then fits where people read it.
-        same = [c for c in SAME if c in columns and len(self.rows) > 1 and len({row[c] for row in self.rows}) == 1]
+        same = [c for c in SAME if c in columns and len({row[c] for row in self.rows}) == 1]
+        same = [c for c in same if len(self.rows) > 1 or not self.rows[0][c]]
         columns = [column for column in columns if column not in same]
+        table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
         for column in columns:
-            table.add_column(column, justify="left" if column in LEFT else "right", overflow="fold")
+            table.add_column(column, justify="left" if column in LEFT else "right")
         for row in self.rows:
             table.add_row(*(Text(str(row[c])) for c in columns))
-        said = Text(", ".join(f"{column} {self.rows[0][column]}" for column in same) + "\n" if same else "")
-        return Group(said, table, Text(f"\n{self.html}\n{self.markdown}\n" + "\n".join(self.csv)))
+        said = ", ".join(f"{column} {self.rows[0][column]}" for column in same if self.rows[0][column])
+        if said:
+            yield Text(f"{said}\n")
+        fits = Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width
+        yield table if fits else Text(self._below(columns))
+        yield Text(f"\n{self.html}\n{self.markdown}\n" + "\n".join(self.csv))
+
+    def _below(self, columns: list[str]) -> str:
+        """The table where it is too wide: the numbers of a row stand below its names, and nothing is cut."""
+        names = [c for c in columns if c in LEFT and c != "stamps"]
+        numbers = [c for c in columns if c not in names]
+        wide = {c: max(len(c), *(len(str(row[c])) for row in self.rows)) for c in numbers}
+        lines: list[str] = []
+        for row in [{c: c for c in columns}, *self.rows]:
+            cells = (f"{row[c]!s:{'<' if c in LEFT else '>'}{wide[c]}}" for c in numbers)
+            lines += [", ".join(str(row[c]) for c in names if row[c]), "  " + "  ".join(cells).rstrip()]
+        return "\n".join(lines)
 
 
-SAME = ("train", "encoder", "features", "split")  # stamps and numbers stand in every row
-LEFT = ("train", "test", "encoder", "features", "head", "split", "stamps")
+SAME = ("train", "encoder", "view", "features", "split")  # stamps and numbers stand in every row
+LEFT = ("train", "test", "encoder", "view", "features", "head", "split", "stamps")
 
 
 @verb

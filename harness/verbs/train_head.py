@@ -61,6 +61,8 @@ class Runs(list[Run]):
             table.add_column(
                 heading,
                 justify="right" if heading in ("SRCC", "PLCC raw", "n test", "SRCC valid", "seconds") else "left",
+                no_wrap=heading == "run",  # to be typed again: never cut
+                overflow="fold",
             )
         for r in self:
             table.add_row(

@@ -18,7 +18,7 @@ def section(study: Study) -> Section:
         key = (
             one.evaluation.dataset,
             one.evaluation.rows,
-            f"{one.run.encoder}@{one.run.view}",
+            one.config.encoder,
             one.asked,
             one.scores.n,
             one.missing,

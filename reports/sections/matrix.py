@@ -14,7 +14,8 @@ from reports.tables import Config, Row
 
 NOT_EVALUATED = "not evaluated"
 HOLDS_TRAIN = "holds its train rows"
-ROW, TOP, CELL = 0.42, 1.5, 1.75  # inches
+ROW, CELL, LINE = 0.42, 1.6, 0.15  # inches; of a line of a name
+LABEL, HEAD, REASON = 56, 21, 26  # characters on a line
 
 
 class Cell(NamedTuple):
@@ -117,10 +118,13 @@ def _draw(
 
     heads, configs = columns(study), study.configs
     common = set(study.stamps(study.rows)).intersection(*(row.stamps for row in study.rows))
-    labels = [_label(study, config, common) for config in configs]
-    width = min(14.0, 0.075 * max(map(len, labels)) + CELL * len(heads) + 0.6)
+    labels = [drawing.wrapped(_label(study, config, common), LABEL) for config in configs]
+    shown = [drawing.wrapped(head, HEAD) for head in heads]
+    reasons = [drawing.wrapped(cell.reason, REASON) for cell in grid.values()]
+    row = max(ROW, LINE * max(drawing.deepest(labels), drawing.deepest(reasons)) + 0.12)
+    width = 0.075 * max(len(line) for label in labels for line in label.split("\n")) + CELL * len(heads) + 0.6
     with drawing.style():
-        figure, axes = drawing.canvas(width, ROW * len(configs) + 0.9)
+        figure, axes = drawing.canvas(width, row * len(configs) + LINE * drawing.deepest(shown) + 0.6)
         axis = axes[0, 0]
         colours = mpl.colormaps["cividis"]
         sns.heatmap(
@@ -131,7 +135,7 @@ def _draw(
             vmin=low,
             vmax=1.0,
             cbar=False,
-            xticklabels=heads,
+            xticklabels=shown,
             yticklabels=labels,
             linewidths=1.5,
             linecolor=drawing.PAPER,
@@ -148,7 +152,13 @@ def _draw(
                     axis.text(j + 0.54, i + 0.53, f"n {n}", ha="left", va="center", color=ink, fontsize=7.5)
                 else:
                     axis.text(
-                        j + 0.5, i + 0.5, cell.reason, ha="center", va="center", color=drawing.MUTED, fontsize=7.5
+                        j + 0.5,
+                        i + 0.5,
+                        drawing.wrapped(cell.reason, REASON),
+                        ha="center",
+                        va="center",
+                        color=drawing.MUTED,
+                        fontsize=7.5,
                     )
                 if cell.row is not None and cell.row.own:
                     box = Rectangle((j + 0.012, i + 0.05), 0.976, 0.9, fill=False, edgecolor=drawing.INK, linewidth=2)

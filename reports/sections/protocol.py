@@ -42,7 +42,7 @@ PROTOCOL = (
     f"groups are drawn. Fewer than {FEWEST_UNITS} images or groups give none. They cover the choice of test images, "
     "not the choice of train images or seeds; the spread over splits shows some of that, and splits share train "
     "images, so it is no interval.",
-    f"SRCC within: groups of {FEWEST_IN_GROUP} rows at least, the mean by Fisher's z over two groups at least, "
+    f"SRCC within: groups of {FEWEST_IN_GROUP} scored rows at least, the mean by Fisher's z over two groups at least, "
     "and the median of the same groups.",
 )
 

@@ -24,16 +24,19 @@ def _fold(study: Study, config: Config) -> Fold:
     members = [one for one in study.scored if one.config == config]
     runs = list({one.run.id: one.run for one in members}.values())
     stamps = " ".join(ordered({s for m in members for s in stamps_of(m)}, study.meanings))
-    title = f"{study.head(config)} on {config.encoder}, {names.features(config.features)}"
+    title = names.whole(config, study.notes[config])
     title += f", trained on {config.train} ({config.split})"
     origins = [*(run.provenance for run in runs), *(m.evaluation.provenance for m in members)]
     packages = sorted({f"{name} {version}" for o in origins for name, version in o.packages.items()})
-    facts = [
+    read = [
         ["features", ", ".join(config.features)],
-        ["settings", _plain(json.loads(config.settings))],
         ["head", f"{config.variant}, revision {config.revision}, {text.counts(r.parameters for r in runs)} parameters"],
         ["encoder's cost", _each(f"{r.gflop:g} GFLOP an image" if r.gflop else "unknown" for r in runs)],
         ["store", _each(r.store for r in runs)],
+    ]
+    facts = [
+        *(read if config.features else []),  # predictions made elsewhere read nothing here
+        ["settings", _plain(json.loads(config.settings))],
         ["labels", f"sha256 {config.labels}"],
         ["labels to quality", _each(_plain(r.quality_map) for r in runs)],
         ["split", _each(r.split_note for r in runs)],

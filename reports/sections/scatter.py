@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import textwrap
 from collections import Counter
 from typing import Any
 
@@ -18,6 +17,7 @@ from reports.study import Study
 from reports.tables import Row, Scored
 
 POINTS, PANELS, ACROSS = 2000, 12, 3
+PANEL, KEY, LINE = 48, 40, 0.15  # characters on a line of a panel's title and of a key; inches a line
 VECTORS = 300  # points of a panel that are drawn as shapes; more are a picture, or the page would weigh megabytes
 GROUPS = len(drawing.OKABE_ITO)
 EVERY = "all images"
@@ -77,8 +77,8 @@ def _says(study: Study, row: Row) -> str:
     one = row.representative
     which = f" ({one.run.split_name}, the middle of {len(row.members)} runs)" if len(row.members) > 1 else ""
     return (
-        f"{study.head(row.config)} on {row.config.encoder}, {names.features(row.config.features)}, trained on "
-        f"{row.config.train}{which}: SRCC {text.number(one.scores.srcc)}, n = {one.scores.n:,}, {one.scores.fit} curve"
+        f"{names.whole(row.config, study.notes[row.config])}, trained on {row.config.train}{which}: "
+        f"SRCC {text.number(one.scores.srcc)}, n = {one.scores.n:,}, {one.scores.fit} curve"
     )
 
 
@@ -105,15 +105,18 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
         points, groups = [p.assign(group=EVERY) for p in points], [EVERY]
     palette = dict(zip(groups, drawing.OKABE_ITO, strict=False))
     markers = dict(zip(groups, drawing.MARKERS, strict=False))
+    titles = [_title(study, row) for row in rows]
+    tall = 3.0 + LINE * drawing.deepest(titles)
+    keys = [drawing.wrapped(group, KEY) for group in groups] if len(groups) > 1 else []
+    beside = _beside(keys, across)
+    below = 0.1 + LINE * drawing.deepest(keys) * math.ceil(len(keys) / beside) if keys else 0.0
     with drawing.style():
-        figure, axes = drawing.canvas(
-            3.7 * across, 3.3 * down + (0.4 if len(groups) > 1 else 0.0), nrows=down, ncols=across
-        )
+        figure, axes = drawing.canvas(3.7 * across, tall * down + below, nrows=down, ncols=across)
         for axis in axes.flat[len(rows) :]:
             axis.set_axis_off()
         labels = np.concatenate([data["quality"].to_numpy() for data in points])
         margin = 0.05 * float(np.ptp(labels))
-        for axis, row, data in zip(axes.flat, rows, points, strict=False):
+        for axis, row, data, title_of in zip(axes.flat, rows, points, titles, strict=False):
             one = row.representative
             sns.scatterplot(
                 data=data,
@@ -141,16 +144,14 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
                 color=drawing.INK,
                 linewidth=1.8,
             )
-            panel = textwrap.fill(study.labels[row.config], 50)
-            said = f"{one.run.split_name}: SRCC {text.number(one.scores.srcc)}, n {one.scores.n:,}"
-            axis.set_title(f"{panel}\n{said}", fontsize=8.5)
+            axis.set_title(title_of, fontsize=8.5)
             axis.set_ylim(labels.min() - margin, labels.max() + margin)
             axis.set_xlabel("prediction, in quality")
-            axis.set_ylabel(scale_name(one) if axis.get_subplotspec().is_first_col() else "")
+            axis.set_ylabel(drawing.wrapped(scale_name(one), 38) if axis.get_subplotspec().is_first_col() else "")
             axis.grid(True)
             axis.set_axisbelow(True)
-        if len(groups) > 1:
-            figure.legend(handles=_legend(groups), loc="outside lower center", ncols=min(len(groups), 6), fontsize=8)
+        if keys:
+            figure.legend(handles=_legend(keys), loc="outside lower center", ncols=beside, fontsize=8)
         return drawing.svg(figure, name, title, description)
 
 
@@ -165,6 +166,18 @@ def _points(one: Scored) -> Any:
     sizes = Counter(group)
     few = len(sizes) <= GROUPS and min(sizes.values()) > 1
     return data.assign(group=group if few else EVERY)[["prediction", "quality", "group"]]
+
+
+def _title(study: Study, row: Row) -> str:
+    one = row.representative
+    said = f"{one.run.split_name}: SRCC {text.number(one.scores.srcc)}, n {one.scores.n:,}"
+    return f"{drawing.wrapped(study.labels[row.config], PANEL)}\n{drawing.wrapped(said, PANEL)}"
+
+
+def _beside(keys: list[str], across: int) -> int:
+    """Keys that fit beside each other below so many panels."""
+    longest = max((len(line) for key in keys for line in key.split("\n")), default=0)
+    return max(1, min(len(keys), PANEL * across // (longest + 6)))
 
 
 def _legend(groups: list[str]) -> list[Any]:

@@ -124,12 +124,13 @@ def n_of_asked(row: Row) -> str:
 
 def narrow(study: Study) -> list[dict[str, str]]:
     """The main table for a terminal: fewer columns, the same numbers."""
-    encoders = names.encoders(study.configs)
+    viewed = names.viewed(study.configs)
     return [
         {
             "train": row.config.train,
             "test": f"{row.test} ({row.rows.removeprefix(row.config.split).strip() if row.own else row.rows})",
-            "encoder": encoders[row.config],
+            "encoder": viewed[row.config][0],
+            "view": viewed[row.config][1],
             "features": names.features(row.config.features),
             "head": study.head(row.config),
             "split": text.split(row),

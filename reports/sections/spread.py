@@ -12,7 +12,8 @@ from reports.study import Study
 from reports.tables import Middle, Row
 
 KINDS = ("own test rows", "another dataset")
-LEAST, MOST, EACH = 0.3, 1.1, 0.085  # inches a configuration
+LEAST, MOST, EACH, LINE = 0.3, 1.1, 0.085, 0.15  # inches a configuration, a run, a line of its name
+LABEL = 56  # characters of a name on a line
 
 
 def section(study: Study) -> Section:
@@ -63,11 +64,11 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
     labels = [noted[row.config] + (f", {row.rows}" if several and not row.own else "") for row in rows]
     common = set(study.stamps(rows)).intersection(*(row.stamps for row in rows))
     labels = [
-        label + "".join(f"  [{s}]" for s in row.stamps if s not in common)
+        drawing.wrapped(label + "".join(f"  [{s}]" for s in row.stamps if s not in common), LABEL)
         for label, row in zip(labels, rows, strict=True)
     ]
     most = max(len(row.members) for row in rows)
-    each = float(np.clip(EACH * (most + 1), LEAST, MOST))
+    each = max(float(np.clip(EACH * (most + 1), LEAST, MOST)), LINE * drawing.deepest(labels) + 0.1)
     with drawing.style():
         figure, axes = drawing.canvas(11.0, each * len(rows) + 0.8)
         axis = axes[0, 0]
@@ -89,7 +90,7 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
                 axis.text(
                     0.01,
                     place,
-                    f"none: {value.reason}",
+                    drawing.wrapped(f"none: {value.reason}", 100),
                     transform=axis.get_yaxis_transform(),
                     va="center",
                     fontsize=7.5,

@@ -71,7 +71,7 @@ def _one(study: Study, train: str, split: str) -> list[Words]:
 
 
 def _name(study: Study, config: Config) -> str:
-    return f"{study.head(config)} on {config.encoder}, {names.features(config.features)}"
+    return names.whole(config, study.notes[config])
 
 
 def _test(row: Row) -> str:

@@ -168,6 +168,26 @@ def test_rows_without_a_number_are_counted_and_shown(made: Page) -> None:
     assert "3 missing, 2 failed" in words(made)
 
 
+@pytest.mark.parametrize(
+    ("scored", "reason"),
+    [((3, 3, 10), "scenes of < 10 rows"), ((10, 3, 10), ""), ((10, 10, 0), "scenes of equal values")],
+)
+def test_rows_that_were_not_scored_make_no_group_large_enough(
+    tmp_path: Path, make: Make, rows_of: Rows, scored: tuple[int, ...], reason: str
+) -> None:
+    """The trap: missing images counted towards the 10 rows a group, and 16 rows had an SRCC within of 0.999."""
+    frame = rows_of(60, noise=0.01)
+    frame["scene"] = [f"scene{i // 20}" for i in range(60)]
+    frame.loc[[i % 20 >= scored[i // 20] for i in range(60)], "failure"] = "image missing"
+    if "equal" in reason:
+        frame.loc[frame["scene"] == "scene1", "prediction"] = 0.5
+    page = build([make(tmp_path, "alpha-ridge-official-1", [("alpha", "official test", frame)])], tmp_path / "out", "t")
+    said = pd.read_csv(page.csvs[0]).iloc[0]
+    assert said["n"] == sum(scored)
+    assert page.rows[0]["within"] == (reason or f"{said['srcc_within']:.3f}")
+    assert pd.isna(said["srcc_within"]) == bool(reason)
+
+
 def test_a_missing_cell_says_why(made: Page) -> None:
     matrix = pd.read_csv(made.csvs[2]).set_index("head")
     assert matrix.loc["fft", "beta"] == "not evaluated"
@@ -348,6 +368,38 @@ def test_a_test_of_one_or_two_rows_gives_a_page_without_a_number(
     scores = pd.read_csv(page.csvs[0])
     assert (list(scores["n"]), scores["srcc"].isna().all()) == ([n], True)
     assert scores["no_score"].str.len().gt(0).all()
+
+
+def test_names_of_any_length_leave_room_for_what_is_drawn(tmp_path: Path, make: Make, rows_of: Rows) -> None:
+    """The trap: a name of a figure's width left its axes none ("constrained_layout not applied", cut labels)."""
+    long = "x" * 200
+    frame = rows_of(30, groups=3)
+    frame["group"] = long + frame["group"]
+    tests = [(f"{long}{i}", f"all of {long}", rows_of(30)) for i in range(3)]
+    runs = [
+        make(
+            tmp_path,
+            f"alpha-{variant}-official-1",
+            [("alpha", "official test", frame), *tests[:tested]],
+            variant=variant + long,
+            encoder=encoder,
+            features=[f"{encoder}@{view}/{long}.{i}:moments" for view in ("native", "half") for i in (1, 3)],
+            view="native+half",
+            split_name=f"official:{long}",
+            stamps=["SUBSET", long],
+            scale={"name": f"MOS of {long}", "kind": "MOS"},
+        )
+        for variant, encoder, tested in (("ridge", "toy", 3), ("mlp", "net" + long, 1))
+    ]
+    page = build(runs, tmp_path / "out", "t")
+    figures = sorted((tmp_path / "out" / "figures").iterdir())
+    assert len(figures) == 9
+    for figure in figures:
+        svg = figure.read_text(encoding="utf-8")
+        width, height = (float(v) for v in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())  # pyright: ignore[reportOptionalMemberAccess]
+        assert max(width, height) < 2500
+        assert long not in re.sub(r"<(title|desc).*?</\1>", "", svg, flags=re.DOTALL)
+    assert page.rows[0]["encoder"].startswith("net")
 
 
 def test_a_proxy_is_never_called_mos(left_out: Page) -> None:

@@ -149,6 +149,20 @@ def test_within_leaves_out_small_groups_and_those_without_a_value() -> None:
     assert math.isnan(mean)
 
 
+def test_within_counts_scored_rows_alone_towards_its_minimum() -> None:
+    """The trap: rows of images that are missing made a group of three large enough to count."""
+    rng = np.random.default_rng(4)
+    quality = rng.uniform(size=40)
+    prediction = quality + 0.01 * rng.normal(size=40)
+    groups = ["a"] * 10 + ["b"] * 20 + ["c"] * 10
+    prediction[3:10] = np.nan  # 3 of 10 scored
+    quality[10:20] = np.nan  # 10 of 20
+    prediction[33:] = np.inf  # 3 of 10
+    mean, own = scores.within(quality, prediction, groups)
+    assert set(own) == {"b"}
+    assert math.isnan(mean)
+
+
 def test_fisher_mean_of_perfect_correlations_is_finite() -> None:
     assert scores.fisher_mean([1.0, 1.0]) == pytest.approx(1.0, abs=1e-8)
     assert math.isnan(scores.fisher_mean([]))
