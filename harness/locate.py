@@ -53,6 +53,15 @@ def needed_root(name: str, typed: Path | None, config: Config) -> Path:
     root = dataset_root(name, typed, config)
     if root is not None:
         return root
+    raise NotFoundError(
+        f"{name}: where are its images? Looked at {_looked_at(name, config)}. Type --root DIR, or write into {FILE}:\n"
+        f'[datasets.{name}]\nroot = "DIR"\n'
+        f"`harness datasets info {name}` says how to obtain it and what the folder must look like."
+    )
+
+
+def _looked_at(name: str, config: Config) -> str:
+    """The places where a dataset's folder was looked for, and what lacks there."""
     looked = [f"[datasets.{name}] root in {FILE} (not set)"]
     if "data" in config.paths:
         looked.append(f"{config.resolve(config.paths['data']) / name} (no such folder)")
@@ -61,11 +70,7 @@ def needed_root(name: str, typed: Path | None, config: Config) -> Path:
         if os.environ.get("IQA_DATA")
         else "$IQA_DATA (not set)"
     )
-    raise NotFoundError(
-        f"{name}: where are its images? Looked at {'; '.join(looked)}. Type --root DIR, or write into {FILE}:\n"
-        f'[datasets.{name}]\nroot = "DIR"\n'
-        f"`harness datasets info {name}` says how to obtain it and what the folder must look like."
-    )
+    return "; ".join(looked)
 
 
 def labels_folder(name: str, typed: Path | None, config: Config) -> Path | None:
@@ -90,13 +95,23 @@ def labelled(name: str, root: Path | None, labels: Path | None, config: Config, 
 
     beside = labels_folder(name, labels, config)
     folder = dataset_root(name, root, config)
-    if folder is None and beside is None and (stores / name / saved.MANIFEST).is_file():
-        return saved.load(stores / name)
-    if beside is None:
-        folder = needed_root(name, root, config)
+    if folder is None and beside is None:
+        if (stores / name / saved.MANIFEST).is_file():
+            return saved.load(stores / name)
+        raise NotFoundError(
+            f"{name}: where are its labels? Looked at {_looked_at(name, config)}. Type --labels DIR (its label files "
+            f"are enough) or --root DIR (the whole dataset), or write into {FILE}:\n"
+            f'[datasets.{name}]\nlabels = "DIR"\n{_how_to_get_labels(page_of(name, stores), name)}'
+        )
     data = open_dataset(name, folder, beside)
     earlier = saved.earlier(stores / name)
     return data if earlier is None else data.remembering(earlier)
+
+
+def _how_to_get_labels(spec: DatasetSpec | None, name: str) -> str:
+    if spec is not None and spec.label_files:
+        return f"`harness datasets prepare {name} --to DIR` fetches its label files."
+    return f"`harness datasets info {name}` says how to obtain it and what the folder must look like."
 
 
 def labelled_once(

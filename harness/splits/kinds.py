@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,13 @@ STRATUM = 10
 def parse_split(text: str, dataset: Dataset, seed: int = 0) -> list[Split]:
     """The splits that a text names, with the images that are here; see `whole_splits`.
 
+    `leave-one-out` is of the groups that are here: one that is not could not be tested.
+
     Raises:
         SplitError: no image of train or of test is here; else as `whole_splits`.
     """
+    if text == "leave-one-out":
+        return leave_one_out(replace(dataset, manifest=dataset.usable), seed)
     return [here(split, dataset) for split in whole_splits(text, dataset, seed)]
 
 
@@ -142,8 +147,7 @@ def official(dataset: Dataset, seed: int = 0, which: str = "") -> Split:
         raise SplitError(
             f"{dataset.name}: expected a published split, found none"
             + "".join(f" (but official:{name})" for name in names[:1])
-            + ". Use --split random:10"
-            + (" or --split leave-one-out." if len(_members(dataset.usable)) <= MOST_LEFT_OUT else ".")
+            + f". {_instead(1 < len(_members(rows)) <= MOST_LEFT_OUT)}"
         )
     others = [f"official:{name}" for name in names if name != which]
     notes = ["the published split" + f" by {which}" * bool(which)]
@@ -221,7 +225,7 @@ def stratified(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence
     members = _members(dataset.labelled)
     if len(members) < STRATUM:
         raise SplitError(
-            f"{dataset.name}: stratified needs {STRATUM} groups or more, found {len(members)}. Use --split random:10."
+            f"{dataset.name}: stratified needs {STRATUM} groups or more, found {len(members)}. {_instead()}"
         )
     labels = _members(dataset.labelled, "mos")
     # fsum, as the sum of a group's labels must not depend on the order of rows.
@@ -245,17 +249,17 @@ def stratified(dataset: Dataset, count: int = 1, seed: int = 0, ratios: Sequence
 def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
     """One split a group: that group is tested, the next one in the order of sha256 chooses, the rest trains.
 
-    For few groups (a handful of photographs with many distortions each). With two groups there is no
+    For few groups of labelled rows (a handful of photographs with many distortions each). With two groups there is no
     validation part.
 
     Raises:
         SplitError: one group only, or more than 100.
     """
-    members = _members(dataset.usable)
+    members = _members(dataset.labelled)
     if not 2 <= len(members) <= MOST_LEFT_OUT:
         raise SplitError(
             f"{dataset.name}: leave-one-out expects 2 to {MOST_LEFT_OUT} groups, found {len(members)}. "
-            + ("Use --split random:10." if len(members) > 1 else "It needs more images.")
+            + (_instead() if len(members) > 1 else "It needs images of more groups.")
         )
     groups = _hashed(members, seed)
     made: list[Split] = []
@@ -266,6 +270,11 @@ def leave_one_out(dataset: Dataset, seed: int = 0) -> list[Split]:
         note = f"{group} is tested" + (f", {after[0]} is the validation part" if after else ", no validation part")
         made.append(_made(dataset, "leave-one-out", f"leave-one-out:{group}", seed, (), ids, note))
     return sorted(made, key=lambda split: split.name)
+
+
+def _instead(leave_one_out: bool = False) -> str:
+    """What to type for another kind of split, whichever verb asked."""
+    return f"Use --split random:10{' or --split leave-one-out' * leave_one_out} (splits make: --kind random --seed 0)."
 
 
 def _carved(rows: pd.DataFrame, ids: list[str], seed: int) -> tuple[list[str], list[str]]:

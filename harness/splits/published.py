@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.splits import leakage
 from harness.splits.errors import SplitError, SplitUsageError
 from harness.splits.split import Split
 
@@ -50,18 +51,20 @@ ARNIQA = {
 }
 
 
-def arniqa(dataset: Dataset, folder: Path, order: Sequence[str], number: int = 0) -> Split:
+def arniqa(dataset: Dataset, folder: Path, order: Sequence[str], rows_of: str, number: int = 0) -> Split:
     """One of ARNIQA's ten splits (FLIVE has one).
 
     Args:
         folder: holds train.npy, val.npy and test.npy of this dataset.
-        order: ids in the row order of the list that `ARNIQA` names; see `harness.datasets.layout.Layout.order`.
+        order: ids in the row order of a list that `ARNIQA` names; see `harness.datasets.layout.Layout.order`.
+        rows_of: the file name of that list.
         number: 0 to 9.
 
     Raises:
         SplitUsageError: no such split.
-        SplitError: files missing, row numbers beyond the list.
+        SplitError: files missing, row numbers beyond the list, parts that share a group: it is another list.
     """
+    known = ARNIQA[dataset.name]
     ids: dict[str, tuple[str, ...]] = {}
     for part, name in PARTS.items():
         file = folder / f"{name}.npy"
@@ -74,9 +77,13 @@ def arniqa(dataset: Dataset, folder: Path, order: Sequence[str], number: int = 0
                 f"{file}: expected row numbers below {len(order)}, found {int(chosen.max())}. Is the list another one?"
             )
         ids[part] = tuple(sorted(order[int(row)] for row in chosen))
-    note = f"split {number} of ARNIQA ({', '.join(ARNIQA[dataset.name].lists[:1])} row order)"
-    supposed = ARNIQA[dataset.name].verified
-    return _made(dataset, f"arniqa:{number}", number, ids, f"{note}; {supposed}" if supposed else note)
+    note = f"split {number} of ARNIQA ({rows_of} row order)" + f"; {known.verified}" * bool(known.verified)
+    return _apart(
+        _made(dataset, f"arniqa:{number}", number, ids, note),
+        dataset,
+        f"with its row numbers counted in {rows_of}",
+        f"Is that the list that they count? Expected {' or '.join(known.lists)}: name it by --order.",
+    )
 
 
 def how_many(folder: Path) -> int:
@@ -101,7 +108,7 @@ def liqe(dataset: Dataset, folder: Path, number: int = 1) -> Split:
         number: which of the ten, for its name.
 
     Raises:
-        SplitError: a list is missing, or names an image that the dataset does not have.
+        SplitError: a list is missing, or names an image that the dataset does not have; parts that share a group.
     """
     known = {_key(name): name for name in dataset.manifest["id"]}
     ids: dict[str, tuple[str, ...]] = {}
@@ -118,13 +125,32 @@ def liqe(dataset: Dataset, folder: Path, number: int = 1) -> Split:
                 f"{strangers[0]!r}. Is it the list of another dataset?"
             )
         ids[part] = tuple(sorted(known[_key(image)] for image in names))
-    return _made(dataset, f"liqe:{number}", number, ids, f"split {number} of LIQE")
+    return _apart(
+        _made(dataset, f"liqe:{number}", number, ids, f"split {number} of LIQE"),
+        dataset,
+        f"with the lists of {folder}",
+        "Are they all of one split, and as published?",
+    )
 
 
 def _key(name: str) -> str:
     """What a name and an id have in common: no case, no folders but the last (LIVE's images are numbered by folder)."""
     parts = name.replace("\\", "/").casefold().split("/")
     return "/".join(parts[-2:]) if parts[-1].startswith("img") else parts[-1]
+
+
+def _apart(split: Split, dataset: Dataset, read: str, advice: str) -> Split:
+    """The split, once its parts are found to share no image and no group, as in all published ones that were read.
+
+    Copies of a file on both sides are in what was published, and say nothing of how it was read.
+    """
+    shared = [str(leak) for leak in leakage.check(split, dataset.manifest) if leak.what != "content"]
+    if shared:
+        raise SplitError(
+            f"{split.name} of {dataset.name}: expected parts that share no {split.group_rule}; {read}, "
+            f"{'; '.join(shared)}. {advice}"
+        )
+    return split
 
 
 def _made(dataset: Dataset, name: str, seed: int, ids: dict[str, tuple[str, ...]], note: str) -> Split:

@@ -148,7 +148,7 @@ def arniqa(files: Path | None, labels: Path | None) -> Plan:
         data = open_dataset(name, None, lists[0].parent)
         order = reader_of(data.spec).order(lists[0])
         legs += [
-            Leg(name=f"{name}, split {number}", train=(published.arniqa(data, folder, order, number),))
+            Leg(name=f"{name}, split {number}", train=(published.arniqa(data, folder, order, lists[0].name, number),))
             for number in range(published.how_many(folder))
         ]
     return Plan(name="arniqa", source=ARNIQA, legs=tuple(legs))

@@ -11,6 +11,8 @@ import typer
 from harness.verbs.datasets import Facts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import RenderableType
 
     from harness.datasets.dataset import Dataset
@@ -94,17 +96,17 @@ def make(
     from harness.errors import UsageError
     from harness.splits.kinds import whole_splits
 
-    data = data_of(dataset, root, labels)
+    data, compared = data_of(dataset, root, labels), ""
     if avoid_lookalikes:
         if kind.startswith("official"):
             raise UsageError("A published split stays as it is: --avoid-lookalikes goes with random and stratified.")
-        data = _families(data)
+        data, compared = _families(data)
     splits = whole_splits(kind, data, seed)
     if len(splits) != 1:
         raise UsageError(
             f"--kind {kind} names {len(splits)} splits, and a file holds one. Type --kind random --seed N."
         )
-    split = splits[0]
+    split = msgspec.structs.replace(splits[0], note=splits[0].note + compared)
     split.save(out)
     return _facts(out, split)
 
@@ -144,7 +146,7 @@ def import_published(
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise NotFoundError(f"{dataset}: which list do the row numbers count? Type --order {' or '.join(lists)}.")
-        split = published.arniqa(data, files, reader_of(data.spec).order(found), number)
+        split = published.arniqa(data, files, reader_of(data.spec).order(found), found.name, number)
     split.save(out)
     return _facts(out, split)
 
@@ -161,12 +163,20 @@ def show(file: FILE) -> Facts:
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What `splits check` found."""
+    """What `splits check` found.
+
+    Attributes:
+        images: how many ids it has.
+        files, looks: of how many of them the bytes and the look are known, so that they were compared.
+    """
 
     file: str
     fingerprint: str
     counts: dict[str, int]
     missing: int
+    images: int
+    files: int
+    looks: int
     leaks: list[str]
     lookalikes: list[tuple[str, str, int]]
     notes: list[str]
@@ -180,7 +190,11 @@ class Checked(msgspec.Struct, frozen=True):
         sizes = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
         here = f"; {self.missing:,} of these images are not here" if self.missing else ""
         head = f"{self.file}: {sizes}{here}; fingerprint {self.fingerprint[:12]}"
-        found = [f"  leak: {leak}" for leak in self.leaks] or ["  its parts share no image, no group and no file"]
+        clean = "no image, no group and no file" if self.files else "no image and no group"
+        found = [f"  leak: {leak}" for leak in self.leaks] or [f"  its parts share {clean}"]
+        for what, known in (("files", self.files), ("look-alikes", self.looks)):
+            if known < self.images:
+                found.append(f"  {what}: {known:,} of {self.images:,} images compared")
         if self.lookalikes:
             tests = len({pair[0] for pair in self.lookalikes})
             found.append(f"  {tests} test images look like images to learn from; `train-head` scores with and without:")
@@ -192,7 +206,8 @@ class Checked(msgspec.Struct, frozen=True):
 def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None) -> Checked:
     """Checks a split file against a dataset: fingerprint, ids, and that its parts share no image, group or file.
 
-    Files are compared where the images are here. Ends with exit code 3 if anything is shared.
+    Files and looks are compared where the images are here, and it says how many were. Ends with exit code 3 if
+    anything is shared.
 
     Examples:
     harness splits check splits/biq2021-3.json --dataset biq2021
@@ -207,7 +222,18 @@ def check(file: FILE, dataset: DATASET, root: ROOT = None, labels: LABELS = None
     leaks = [str(leak) for leak in leakage.check(whole, data.manifest)]
     alike = lookalikes.twins(data.looks(whole.test), data.looks([*whole.train, *whole.valid]))
     pairs = [(twin.id, twin.other, twin.distance) for twin in alike]
-    return Checked(str(file), whole.fingerprint, whole.counts, len(whole.ids) - len(asked), leaks, pairs, _known(data))
+    return Checked(
+        file=str(file),
+        fingerprint=whole.fingerprint,
+        counts=whole.counts,
+        missing=len(whole.ids) - len(asked),
+        images=len(whole.ids),
+        files=int((data.manifest.loc[data.manifest["id"].isin(whole.ids), "sha256"] != "").sum()),
+        looks=_looks(data, whole.ids),
+        leaks=leaks,
+        lookalikes=pairs,
+        notes=_known(data),
+    )
 
 
 def _known(data: Dataset) -> list[str]:
@@ -234,17 +260,36 @@ def _looked_at(data: Dataset, ids: list[str]) -> Dataset:
         return data.filled(probe, ids=ids, known=data.manifest, progress=bar.advance)
 
 
-def _families(data: Dataset) -> Dataset:
-    """The dataset with look-alikes in one group."""
+def _looks(data: Dataset, ids: Iterable[str]) -> int:
+    """How many of these images can be compared by their look."""
+    from harness.datasets.looks import NONE
+
+    return sum(look != NONE for look in data.looks(ids).values())
+
+
+def _families(data: Dataset) -> tuple[Dataset, str]:
+    """The dataset with look-alikes in one group, and how many of its images that was made of.
+
+    Raises:
+        NotFoundError: no image is known by its look, so that nothing could be compared.
+    """
     from dataclasses import replace
 
+    from harness.errors import NotFoundError
     from harness.splits.lookalikes import families
 
     looked = _looked_at(data, [str(name) for name in data.usable["id"]])
-    table = looked.manifest
+    table, asked = looked.manifest, looked.labelled["id"]
+    known = _looks(looked, asked)
+    if not known:
+        raise NotFoundError(
+            f"{data.name}: --avoid-lookalikes compares images, and none of {len(asked):,} is here. "
+            "Name the folder that holds them: --root DIR."
+        )
     groups = families(table["group"].tolist(), table["looks"].tolist())
     spec = msgspec.structs.replace(data.spec, group_rule=f"{data.spec.group_rule}, look-alikes together")
-    return replace(looked, spec=spec, manifest=table.assign(group=groups))
+    told = f"; look-alikes together: {known:,} of {len(asked):,} images compared"
+    return replace(looked, spec=spec, manifest=table.assign(group=groups)), told
 
 
 def data_of(dataset: str, root: Path | None, labels: Path | None) -> Dataset:

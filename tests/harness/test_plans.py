@@ -381,7 +381,7 @@ def test_predictions_from_elsewhere_are_scored_on_a_plans_list(data_root: Path) 
     plans.plans("cross:csiq,bid", labels, out=Path("p"))
     data = open_dataset("bid", None, labels / "bid")
     pd.DataFrame({"id": data.labelled["id"], "prediction": data.labelled["mos"]}).to_csv("mine.csv", index=False)
-    found = score("mine.csv", dataset="bid", split="p/bid-all.json", trained_on="csiq", labels=labels / "bid")
+    (found,) = score("mine.csv", dataset="bid", split="p/bid-all.json", trained_on="csiq", labels=labels / "bid")
     assert (found.asked, found.rows, found.scores["srcc"]) == (586, "all", pytest.approx(1.0))
     with pytest.raises(UsageError, match="tests nothing"):
         score("mine.csv", dataset="csiq", split="p/csiq-all-train.json", labels=labels / "csiq")

@@ -34,7 +34,8 @@ def labelled(name: str, data_root: Path) -> tuple[Dataset, list[str]]:
 
 def arniqa(name: str, data_root: Path, number: int = 0) -> tuple[Dataset, Split]:
     data, order = labelled(name, data_root)
-    return data, published.arniqa(data, data_root / "splits/arniqa" / published.ARNIQA[name].folder, order, number)
+    folder, rows_of = data_root / "splits/arniqa" / published.ARNIQA[name].folder, Path(LISTS[name]).name
+    return data, published.arniqa(data, folder, order, rows_of, number)
 
 
 @pytest.mark.parametrize("name", ["live", "csiq", "tid2013", "kadid10k"])
@@ -53,10 +54,27 @@ def test_arniqas_tid_and_kadid_have_the_references_that_its_paper_states(data_ro
         assert tuple(len({group[i] for i in split.part(p)}) for p in ("train", "valid", "test")) == expected
 
 
-def test_another_order_of_rows_leaks(data_root: Path) -> None:
-    data, order = labelled("csiq", data_root)
-    wrong = published.arniqa(data, data_root / "splits/arniqa/CSIQ", sorted(order)[::-1])
-    assert leakage.check(wrong, data.manifest)
+def test_another_order_of_rows_leaks_and_is_refused(data_root: Path) -> None:
+    """The trap: the authors' list of CSIQ has the same rows in another order, and made a split that named CSIQ.txt."""
+    labels, files = data_root / "labels/csiq", data_root / "splits/arniqa/CSIQ"
+    order = labels / "csiq.beta.txt"
+    with pytest.raises(SplitError, match=r"counted in csiq\.beta\.txt.* share 25 groups.*Expected CSIQ\.txt"):
+        splits.import_published("csiq", "arniqa", files, Path("x.json"), order=order, labels=labels)
+    assert not Path("x.json").exists()
+
+
+def test_lists_of_liqe_that_share_groups_are_refused(data_root: Path, tmp_path: Path) -> None:
+    data = open_dataset("csiq", None, data_root / "labels/csiq")
+    lists = {file.name: file.read_text(encoding="utf-8") for file in (data_root / "splits/liqe/CSIQ/1").glob("*.txt")}
+    lists["csiq_test_clip.txt"] += lists["csiq_train_clip.txt"].splitlines()[0]
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(SplitError, match="share"):
+        published.liqe(data, tmp_path)
+
+
+def test_the_note_names_the_list_that_was_read(data_root: Path) -> None:
+    assert "koniq10k_distributions_sets.csv row order" in arniqa("koniq10k", data_root)[1].note
 
 
 def test_padding_is_no_row(data_root: Path) -> None:

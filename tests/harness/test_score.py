@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 import harness
 from harness.errors import NotFoundError, UsageError
-from harness.verbs.score import Scored, score
+from harness.verbs.score import Scored, Scorings, score
 
 
 @pytest.fixture
@@ -27,9 +27,14 @@ def truth() -> pd.DataFrame:
     return frame
 
 
-def scored(table: pd.DataFrame, **settings: object) -> Scored:
+def scorings(table: pd.DataFrame, **settings: object) -> Scorings:
     table.to_csv("p.csv", index=False)
     return score("p.csv", dataset="lab", labels="lab", **settings)
+
+
+def scored(table: pd.DataFrame, **settings: object) -> Scored:
+    (one,) = scorings(table, **settings)
+    return one
 
 
 def guesses(truth: pd.DataFrame) -> pd.DataFrame:
@@ -55,6 +60,46 @@ def test_a_predictor_of_quality_is_not_turned_round_but_one_of_distortion_is(tru
     assert scored(table, scale="any", better="lower").scores["srcc"] == pytest.approx(right)
     assert scored(table, scale="any").scores["srcc"] == pytest.approx(-right)
     assert scored(table, scale="any").scores["rmse"] is None
+
+
+def test_a_direction_that_would_not_be_read_is_refused(truth: pd.DataFrame) -> None:
+    """The trap: --better lower without --scale any was ignored, and a negative SRCC was the answer."""
+    for scale in ("mos", "quality"):
+        for better in ("lower", "higher"):
+            with pytest.raises(UsageError, match=f"--scale any --better {better}"):
+                scored(guesses(truth), scale=scale, better=better)
+
+
+def test_predictions_that_are_read_otherwise_or_are_others_are_another_run(truth: pd.DataFrame) -> None:
+    """The trap: one folder for both directions, two train sets and two files of one name: the last one stays."""
+    table = guesses(truth)
+    made = [
+        scored(table),
+        scored(table, scale="any"),
+        scored(table, scale="any", better="lower"),
+        scored(table, scale="any", trained_on="koniq10k"),
+        scored(table, split="all"),
+        scored(table.assign(prediction=-table["prediction"])),
+    ]
+    assert len({one.folder for one in made}) == len(made)
+    assert all((Path(one.folder) / "card.json").is_file() for one in made)
+    assert scored(table, scale="any").folder == scored(table, scale="any", better="higher").folder == made[1].folder
+
+
+def test_every_split_that_was_asked_for_is_scored(truth: pd.DataFrame) -> None:
+    """The trap: random:10 scored the first of ten, and nothing said so."""
+    made = scorings(guesses(truth), split="random:3")
+    assert [one.rows for one in made] == [f"random:{seed} test" for seed in range(3)]
+    assert len({one.folder for one in made}) == 3
+    report = harness.report(made, out="report")
+    assert [(row["test"], row["split"]) for row in report.rows] == [("lab (test)", "random ×3")]
+    assert len(scorings(guesses(truth), split="leave-one-out")) == 40  # labels are enough
+
+
+def test_one_split_that_cannot_be_scored_leaves_no_run_behind(truth: pd.DataFrame) -> None:
+    with pytest.raises(NotFoundError, match="expected ids such as"):
+        scorings(guesses(truth).iloc[:1], split="leave-one-out")
+    assert not Path("runs").exists()
 
 
 def test_missing_and_nan_predictions_are_failed_rows_that_are_counted(truth: pd.DataFrame) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import harness
 from harness.datasets.dataset import open_dataset
+from harness.errors import NotFoundError, UsageError
 from harness.splits.errors import SplitError
 from harness.splits.kinds import of_file, stratified, whole_splits
 from harness.verbs import splits
@@ -39,10 +41,46 @@ def test_a_split_file_is_made_from_labels_alone_and_is_of_the_whole_dataset(lab:
 
 
 def test_ls_lists_only_the_kinds_that_the_dataset_has(lab: Path) -> None:
-    assert [row.name for row in splits.ls("lab", labels=lab)] == [
-        "random",
-        "stratified",
-    ]  # no image: nothing to leave out
+    assert [row.name for row in splits.ls("lab", labels=lab)] == ["random", "stratified", "leave-one-out"]
+    pd.read_csv(lab / "labels.csv").assign(group="one").to_csv(lab / "labels.csv", index=False)
+    assert splits.ls("lab", labels=lab) == []
+
+
+def test_what_is_said_of_another_kind_can_be_typed(lab: Path) -> None:
+    """The trap: `splits make` named --split, which it does not have, and counted images where only labels are asked."""
+    with pytest.raises(SplitError, match=r"--split leave-one-out \(splits make: --kind random --seed 0\)"):
+        splits.make("lab", Path("s.json"), kind="official", labels=lab)
+    with pytest.raises(UsageError, match=r"names 20 splits.*--kind random --seed N"):
+        splits.make("lab", Path("s.json"), kind="leave-one-out", labels=lab)
+
+
+def test_what_was_not_compared_is_not_said_to_differ(lab: Path) -> None:
+    """The trap: from labels alone, "its parts share no file", and a group rule of look-alikes that nobody looked at."""
+    with pytest.raises(NotFoundError, match=r"none of 60 is here.*--root DIR"):
+        splits.make("lab", Path("s.json"), avoid_lookalikes=True, labels=lab)
+    splits.make("lab", Path("s.json"), labels=lab)
+    none = splits.check(Path("s.json"), "lab", labels=lab)
+    assert (none.images, none.files, none.looks) == (60, 0, 0)
+    assert "no file" not in none.__rich__()
+    assert "files: 0 of 60 images compared" in none.__rich__()
+    (lab / "images").mkdir()
+    for i in range(20):
+        Image.fromarray(np.full((32, 32), 12 * i, np.uint8)).save(lab / "images" / f"{i:02}.png")
+    (lab / "images/07.png").write_bytes(b"no image")
+    some = splits.check(Path("s.json"), "lab", root=lab)
+    assert (some.files, some.looks) == (20, 19)
+    assert "files: 20 of 60 images compared" in some.__rich__()
+    assert "look-alikes: 19 of 60 images compared" in some.__rich__()
+    made = splits.make("lab", Path("apart.json"), avoid_lookalikes=True, root=lab)
+    assert "look-alikes together: 19 of 60 images compared" in str(made.facts["how"])
+
+
+@pytest.mark.parametrize(("name", "how"), [("koniq10k", "prepare koniq10k --to DIR"), ("spaq", "datasets info")])
+def test_labels_are_asked_for_where_they_are_enough(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trap: "where are its images? Type --root" of a verb that never reads one."""
+    monkeypatch.delenv("IQA_DATA", raising=False)
+    with pytest.raises(NotFoundError, match=rf"where are its labels\?.*--labels DIR[\s\S]*{how}"):
+        splits.ls(name)
 
 
 def test_a_split_of_another_dataset_or_of_other_labels_is_refused(lab: Path) -> None:
