@@ -23,7 +23,7 @@ def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     frame = pd.DataFrame({"id": [f"{i}.png" for i in range(20)], "mos": np.arange(20.0)})
     frame.to_csv("lab/labels.csv", index=False)
     frame.rename(columns={"mos": "prediction"}).to_csv("mine.csv", index=False)
-    return Path(score(Path("mine.csv"), dataset="lab", labels=Path("lab"), split="all").folder)
+    return Path(score(Path("mine.csv"), dataset="lab", labels=Path("lab"), split="all")[0].folder)
 
 
 def test_predictions_made_elsewhere_have_no_head_to_evaluate_or_predict_with(submitted: Path) -> None:
