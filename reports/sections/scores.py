@@ -26,7 +26,7 @@ COLUMNS = [
     Column("SRCC within", True),
     Column("median group", True),
     Column("worst group", True),
-    Column("lost", True),
+    Column("lost"),
     Column("stamps"),
 ]
 
