@@ -60,8 +60,8 @@ def _draw(study: Study, name: str, rows: list[Row], title: str, description: str
     import seaborn as sns
 
     noted = names.labels([row.config for row in rows], study.notes)
-    several = len({row.rows for row in rows if not row.own}) > 1
-    labels = [noted[row.config] + (f", {row.rows}" if several and not row.own else "") for row in rows]
+    several = {own for own in (True, False) if len({row.rows for row in rows if row.own == own}) > 1}
+    labels = [noted[row.config] + (f", {row.rows}" if row.own in several else "") for row in rows]
     common = set(study.stamps(rows)).intersection(*(row.stamps for row in rows))
     labels = [
         drawing.wrapped(label + "".join(f"  [{s}]" for s in row.stamps if s not in common), LABEL)
