@@ -402,6 +402,14 @@ def test_names_of_any_length_leave_room_for_what_is_drawn(tmp_path: Path, make: 
     assert page.rows[0]["encoder"].startswith("net")
 
 
+def test_the_spread_tells_cleaned_rows_from_all(tmp_path: Path, make: Make, rows_of: Rows) -> None:
+    """The trap: the same run stood twice in the figure under one name."""
+    tested = [("alpha", rows, rows_of(30)) for rows in ("official test", "official test, cleaned")]
+    page = build([make(tmp_path, "alpha-ridge-official-1", tested)], tmp_path / "out", "t")
+    (figure,) = (page.html.parent / "figures").glob("spread-*.svg")
+    assert "cleaned" in figure.read_text(encoding="utf-8")
+
+
 def test_a_proxy_is_never_called_mos(left_out: Page) -> None:
     assert "Labels that no person gave (alpha: SSIM and beta: SSIM)" in words(left_out)
     for figure in (left_out.html.parent / "figures").glob("scatter-*.svg"):
