@@ -115,6 +115,5 @@ def index_is_whole(shard: NDArray[np.uint8], capacity_rows: int, inner: int) -> 
 
 def crc32c(values: NDArray[Any], before: int = 0) -> int:
     """crc32c of an array's bytes; of more of them, with that of the bytes before."""
-    return int(
-        google_crc32c.extend(before, np.ascontiguousarray(values))
-    )  # an array passes without a copy, a memoryview not
+    held = np.ascontiguousarray(values)  # an array passes without a copy, a memoryview not
+    return int(google_crc32c.extend(before, held))

@@ -228,4 +228,5 @@ class Features:
 def _rows_of(shard: Shard, span: Span) -> tuple[NDArray[Any], tuple[str, int]]:
     """The rows of a span, and the key that remembers them as checked."""
     first = span.offset - span.block * shard.capacity
-    return shard.rows[max(first, 0) : max(first, 0) + span.rows], (shard.file, first)
+    rows = shard.rows[first : first + span.rows] if first >= 0 else shard.rows[:0]  # else the commit lies
+    return rows, (shard.file, first)

@@ -107,7 +107,7 @@ def _command(function: Callable[..., Any]) -> Callable[..., None]:
         console.loud()
         _show(function(**typed), as_json)
 
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # how typer learns the parameters
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # typer reads it; a function has none of its own
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )
     command.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -51,9 +51,25 @@ def write(
         raise
 
 
-def has_head(folder: Path) -> bool:
-    """Whether a run was fitted here; predictions made elsewhere have no head."""
-    return (folder / "head").is_dir()
+def fitted(folders: list[Path]) -> list[Path]:
+    """The runs among these that have a head; of the others it says that they are left out.
+
+    Raises:
+        UsageError: none has.
+    """
+    from harness import console
+    from harness.errors import UsageError
+
+    found = [folder for folder in folders if (folder / "head").is_dir()]
+    others = ", ".join(folder.name for folder in folders if folder not in found)
+    if not found:
+        raise UsageError(
+            f"Expected runs of `harness train-head`, found predictions that were made elsewhere ({others}): these "
+            "have no head. Score them on another dataset with `harness score`."
+        )
+    if others:
+        console.say(f"Left out, as predictions made elsewhere have no head: {others}")
+    return found
 
 
 def test_predictions(folder: Path, run: RunCard) -> pd.DataFrame:

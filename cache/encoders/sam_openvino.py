@@ -113,8 +113,8 @@ def attention(x: Any, layer: Attention, h: int, w: int) -> Any:
 def attend(q: Any, k: Any, v: Any, layer: Attention, shape: Sequence[int]) -> Any:
     """As `sam_forward.attend`; OpenVINO adds both terms while it takes the softmax.
 
-    Over the whole grid head by head: scores of one (67 MB at 64x64 tokens) took 8% less time at ViT-B's size than those
-    of all twelve, and smaller tiles no less. Folding the terms into longer q and k, or OpenVINO's fused attention, took
+    Over the whole grid head by head: scores of one (67 MB at 64x64 tokens) took 2-8% less time at ViT-B's size than
+    those of all twelve, and smaller tiles no less. Folding the terms into longer q and k, or its fused attention, took
     10-40% longer.
     """
     groups, h, w, c = shape

@@ -104,6 +104,7 @@ def evaluate(
         One evaluation a run and dataset; each is written into the run's folder.
     """
     from harness import console, locate
+    from harness import runs as runs_of
     from harness.config import current
     from harness.errors import UsageError
     from harness.splits.ready import named
@@ -113,7 +114,7 @@ def evaluate(
     names = [name.strip() for some in on or [] for name in some.split(",") if name.strip()]
     if (plan is None) != bool(names) or (plan is not None and root is not None):
         raise UsageError("Expected --on DATASET,... or --plan NAME, one of them; --plan takes no --root.")
-    folders = fitted([locate.run_folder(run, config) for run in runs])
+    folders = runs_of.fitted([locate.run_folder(run, config) for run in runs])
     stores = store or config.path("stores", "stores")
     top = locate.stores_top(stores)
     data = locate.labelled_once(root, lambda _: labels, config, top) if plan is None else opener(labels, top)
@@ -131,27 +132,6 @@ def evaluate(
             for folder in folders:
                 found.append(_one(place, folder, name))
                 bar.advance()
-    return found
-
-
-def fitted(folders: list[Path]) -> list[Path]:
-    """The runs among these that have a head; of the others it says that they are left out.
-
-    Raises:
-        UsageError: none has.
-    """
-    from harness import console, runs
-    from harness.errors import UsageError
-
-    found = [folder for folder in folders if runs.has_head(folder)]
-    others = ", ".join(folder.name for folder in folders if folder not in found)
-    if not found:
-        raise UsageError(
-            f"Expected runs of `harness train-head`, found predictions that were made elsewhere ({others}): these "
-            "have no head. Score them on another dataset with `harness score`."
-        )
-    if others:
-        console.say(f"Left out, as predictions made elsewhere have no head: {others}")
     return found
 
 

@@ -85,7 +85,7 @@ def predict(
     from harness.datasets.scale import QualityMap
     from harness.errors import NotFoundError
     from harness.locate import run_folder
-    from harness.verbs.evaluate import fitted
+    from harness.runs import fitted
     from heads.base import Examples
     from heads.checkpoint import load_head
     from reports import card as cards

@@ -11,7 +11,7 @@ import pytest
 import harness
 from harness import console
 from harness.errors import UsageError
-from harness.verbs.evaluate import fitted
+from harness.runs import fitted
 from harness.verbs.score import score
 
 
