@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from cache import format
 from cache.blocks import PlanItem
-from cache.encode import summarise
 from cache.errors import StoreError, UsageError
 from cache.features import MAP, FeatureName
 from cache.forms import Lines, to_lines
 from cache.layout import stored_name
+from cache.passes import summarise
 from cache.shards import ADVICE
 from cache.snapshot import Where
 from cache.store import FeatureStore

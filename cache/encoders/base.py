@@ -163,6 +163,9 @@ def ask(
     encoder: Encoder, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str], facts: Sequence[Facts]
 ) -> dict[str, torch.Tensor]:
     """As `Encoder.encode`; the facts go to those encoders that declare to read them, and to no other."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False  # by default cuDNN's convolutions round fp32 to ten bits
     encode: Any = encoder.encode
     return encode(pixels, valid, taps, facts) if encoder.spec.reads_facts else encode(pixels, valid, taps)
 

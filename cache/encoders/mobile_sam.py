@@ -133,7 +133,7 @@ class MobileSam:
         deepest = 4 if "neck" in taps else max(int(tap.partition(".")[2]) for tap in taps)
         found: dict[str, torch.Tensor] = {}
         with torch.inference_mode():
-            x = (pixels[:, :, :h, :w].to(self.device, torch.float32) - mean) / std
+            x = (pixels[:, :, :h, :w].to(self.device).float() - mean) / std
             x = torch.nn.functional.pad(x, (0, FRAME - w, 0, FRAME - h))
             x = self._module.patch_embed(x)
             for i, layer in enumerate(self._module.layers[:deepest], 1):

@@ -128,7 +128,8 @@ class SamFamily:
             identity = EncoderIdentity(self.spec.name, digest, f"{CODE} {openvino.CODE}", precision)
             return SamEncoder(self.spec, by_openvino(module, precision), identity, stamps, "cpu")
         identity = EncoderIdentity(self.spec.name, digest, CODE, precision)
-        return SamEncoder(self.spec, module.to_precision(precision).to(device), identity, stamps, device)
+        placed = on_device(module, precision, device, SHAPES[self.spec.name].frame)
+        return SamEncoder(self.spec, placed, identity, stamps, device)
 
 
 SAM_VIT_B = SamFamily(_official("sam-vit-b", "Segment Anything ViT-B", 972.1, "sam_vit_b_01ec64.pth"))
@@ -153,6 +154,16 @@ def build(shape: Shape) -> SamVit:
     from cache.encoders.sam_forward import SamVit
 
     return SamVit(shape).eval().requires_grad_(False)
+
+
+def on_device(module: SamVit, precision: str, device: str, frame: int) -> SamVit:
+    """The network where it is to work; on a GPU compiled for square pictures of this side."""
+    module = module.to_precision(precision).to(device)
+    if not device.startswith("cuda"):
+        return module
+    from cache.encoders.sam_compiled import compiled
+
+    return compiled(module, frame)
 
 
 def seed(module: torch.nn.Module, number: int) -> None:
@@ -230,7 +241,7 @@ class SamEncoder:
         grid = -(-h // PATCH), -(-w // PATCH)
         rows, columns = (max(grid), max(grid)) if self._padded else grid
         with torch.inference_mode():
-            inside = pixels[:, :, :h, :w].to(self.device, torch.float32)
+            inside = pixels[:, :, :h, :w].to(self.device).float()
             mean = torch.tensor(MEAN, device=self.device).view(1, 3, 1, 1)
             std = torch.tensor(STD, device=self.device).view(1, 3, 1, 1)
             x = torch.nn.functional.pad((inside - mean) / std, (0, columns * PATCH - w, 0, rows * PATCH - h))

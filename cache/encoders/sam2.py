@@ -159,7 +159,7 @@ class Sam2:
         mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (MEAN, STD))
         deepest = 4 if "neck" in taps else max(int(tap.partition(".")[2]) for tap in taps)
         with torch.inference_mode():
-            x = (pixels[:, :, :h, :w].to(self.device, torch.float32) / 255 - mean) / std
+            x = (pixels[:, :, :h, :w].to(self.device).float() / 255 - mean) / std
             x = F.pad(x, (0, -w % STRIDES[-1], 0, -h % STRIDES[-1]))
             maps = self._module.trunk.forward_intermediates(x, indices=list(range(deepest)), intermediates_only=True)
             found = {f"stage.{i}": value for i, value in enumerate(maps, 1)}

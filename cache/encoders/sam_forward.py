@@ -14,7 +14,7 @@ What differs from the reference, with the same result:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,13 +32,20 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class SamVit(nn.Module):
-    """The encoder; its initial weights mean nothing. `precision` says what matrices are kept and multiplied in."""
+    """The encoder; its initial weights mean nothing.
+
+    Attributes:
+        through: runs a block; `sam_compiled` has another way than the block's own.
+    """
 
     patch_embed: Any  # torch's stubs let no attribute of a module be called
+    blocks: Any
     neck: Any
+    through: Callable[[Block, torch.Tensor], torch.Tensor]
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
+        self.through = Block.__call__
         side = shape.frame // PATCH
         self.patch_embed = nn.Module()
         self.patch_embed.proj = nn.Conv2d(3, shape.dim, PATCH, PATCH)
@@ -90,7 +97,7 @@ class SamVit(nn.Module):
         found: dict[str, torch.Tensor] = {}
         deepest = len(self.blocks) if "neck" in taps else 1 + max(int(tap.partition(".")[2]) for tap in taps)
         for i, block in enumerate(self.blocks[:deepest]):
-            x = block(x)
+            x = self.through(block, x)
             if f"block.{i}" in taps:  # a copy: the next block adds to x in place
                 found[f"block.{i}"] = x[:, :h, :w].clone().permute(0, 3, 1, 2)
         if "neck" in taps:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cache.encode import out_of_memory, summarise
 from cache.encoders.base import made_up
+from cache.passes import out_of_memory, summarise
 from cache.summaries import SUMMARIES
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cache import passes
 from cache.encode import Block, Encoded, Item, Look, Meter, encode_items, encode_looks
 from cache.errors import CacheError, ImageError
 from cache.features import expand
@@ -97,22 +99,64 @@ def test_a_failed_row_says_what_was_read(images: list[Item], encode: Any) -> Non
     assert (rows[2].width, rows[2].height) == (33, 17)
 
 
-@given(kinds=st.lists(st.sampled_from(["a", "b", "empty", "gone"]), max_size=14), batch=st.integers(1, 5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.sampled_from(["a", "b", "empty", "gone"]), max_size=14),
+    batch=st.integers(1, 5),
+    device=st.sampled_from(["cpu", "cuda:0"]),
+)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_row_is_lost_doubled_or_moved(
-    kinds: list[str], batch: int, encode: Any, tmp_path: Path, fakes: ModuleType
+    kinds: list[str], batch: int, device: str, encode: Any, tmp_path: Path, fakes: ModuleType
 ) -> None:
+    """On a CPU, and on what passes for a GPU: a fake, as there may be none here."""
     for name, size in (("a.png", 9), ("b.png", 12)):
         fakes.write_image(tmp_path / name, size, size, size)
     (tmp_path / "empty.png").write_bytes(b"")
     items = [Item(f"{i}", tmp_path / f"{kind}.png") for i, kind in enumerate(kinds)]
-    rows = encode(items, batch_size=batch)
+    encoder = fakes.FakeEncoder()
+    encoder.device = device
+    rows = encode(items, encoder, batch_size=batch)
     assert [row.id for row in rows] == [item.id for item in items]
     side = {"a": 9, "b": 12}
     for row, kind in zip(rows, kinds, strict=True):
         assert (row.status == "ok") == (kind in side)
         if kind in side:
             assert row.features["fine:map"].shape[:2] == (-(-side[kind] // 4),) * 2
+
+
+def test_a_gpu_works_at_one_batch_while_the_next_is_laid_out(
+    images: list[Item], encode: Any, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trap: a GPU that waits while pixels are gathered and rows are taken apart reaches half its speed."""
+    second_is_laid_out = threading.Event()
+    staged: list[int] = []
+    at_work: list[int] = []
+    real = passes._staged
+
+    def stage(batch: Any, encoder: Any) -> Any:
+        staged.append(len(batch))
+        if len(staged) == 2:
+            second_is_laid_out.set()
+        return real(batch, encoder)
+
+    class Gpu(fakes.FakeEncoder):
+        """A fake that waits, as a GPU makes its caller wait; here for what should happen in the meantime."""
+
+        device = "cuda"
+
+        def encode(self, pixels: torch.Tensor, valid: Any, taps: Any) -> Any:
+            at_work.append(1)
+            assert second_is_laid_out.wait(30)
+            assert len(at_work) == 1, "two passes at once need the memory of two"
+            at_work.pop()
+            return super().encode(pixels, valid, taps)
+
+    monkeypatch.setattr(passes, "_staged", stage)
+    rows = encode([images[0]] * 8, Gpu(), batch_size=2)
+    assert [row.status for row in rows] == ["ok"] * 8
+    assert staged == [2] * 4
+    for mine, theirs in zip(rows, encode([images[0]] * 8), strict=True):
+        np.testing.assert_array_equal(mine.features["fine:map"], theirs.features["fine:map"])
 
 
 def test_out_of_memory_halves_the_batch(images: list[Item], encode: Any, fakes: ModuleType) -> None:
@@ -260,8 +304,6 @@ def test_memory_ahead_is_bounded(images: list[Item], encode: Any, fakes: ModuleT
 
 
 def test_leaving_early_leaves_no_thread(images: list[Item], fakes: ModuleType) -> None:
-    import threading
-
     rows = encode_items(images, fakes.FakeEncoder(), parse_view("native"), expand(["fine:map"], ["fine"]))
     next(iter(rows))
     rows.close()
@@ -320,7 +362,7 @@ def test_several_pictures_of_an_image_are_one_row_their_mean(
 
 
 def summary_of(pixels: np.ndarray, name: Any, fakes: ModuleType) -> np.ndarray:
-    from cache.encode import summarise
+    from cache.passes import summarise
 
     batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
     maps = fakes.FakeEncoder().encode(batch, pixels.shape[:2], [name.tap])[name.tap]
