@@ -1,9 +1,10 @@
 """Encoding on several devices of this machine, a process each. Hands out blocks; what a worker does with one is
 `harness.engines.local`'s.
 
-Blocks go to whoever is free. A worker that dies takes at most its last blocks with it: they are pending again, and go
-to the others. Workers do not outlive the process that started them: Linux kills them with it,
-elsewhere they find their pipe broken at the next image.
+Blocks go to whoever is free; where several views lack the same images, their blocks go together, and each image is
+decoded once for all. A worker that dies takes at most its last blocks with it: they are pending again, and go to the
+others. Workers do not outlive the process that started them: Linux kills them with it, elsewhere they find their pipe
+broken at the next image.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import tee
 from multiprocessing.connection import Connection, Pipe, wait
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,18 +32,26 @@ if TYPE_CHECKING:
     from cache.views import View
     from harness.recipe import Recipe
 
+    Bundle = tuple[BlockTask, ...]  # blocks of the same images, one a job
+
 SECONDS_TO_END = 60  # for a block that is being written
 _KILLED_WITH_PARENT = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 
-class Order(NamedTuple):
-    """What a worker is told at first; then it is sent tasks, and None at the end."""
+class Place(NamedTuple):
+    """A job as a worker is told of it: it needs no ids, as it is sent blocks."""
 
     store: Path
     root: Path
     view: View
     batch_size: int | None
     sources: Mapping[str, str]
+
+
+class Order(NamedTuple):
+    """What a worker is told at first; then it is sent bundles, and None at the end."""
+
+    places: tuple[Place, ...]
     recipe: Recipe
     device: str
     share: int
@@ -48,7 +59,7 @@ class Order(NamedTuple):
 
 
 class Free(NamedTuple):
-    """A worker asks for a task."""
+    """A worker asks for a bundle."""
 
 
 class Row(NamedTuple):
@@ -79,14 +90,14 @@ class Worker:
         )
         theirs.close()
         self.pipe.send(order)
-        self.taken: list[BlockTask] = []
+        self.taken: list[Bundle] = []
         self.busy, self.why = 0.0, ""
 
-    def give(self, task: BlockTask | None) -> None:
-        """The next task, or the word that there is none."""
-        self.pipe.send(task)
-        if task is not None:
-            self.taken.append(task)
+    def give(self, bundle: Bundle | None) -> None:
+        """The next blocks, or the word that there are none."""
+        self.pipe.send(bundle)
+        if bundle is not None:
+            self.taken.append(bundle)
 
     def end(self) -> None:
         """Waits for the end; past its time, makes it one."""
@@ -98,50 +109,65 @@ class Worker:
 
 
 def run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: Advance) -> Work:
-    """As `local.run`, with one worker a device, job after job; a device may be named twice.
+    """As `local.run`, with one worker a device; a device may be named twice.
+
+    What all jobs lack comes first, then each job's own rest.
 
     Raises:
         HarnessError: no worker is left, with what ended each; or blocks stay pending.
     """
     start, images, busy = time.perf_counter(), 0, 0.0
+    for together in [*([jobs] if len(jobs) > 1 else []), *([job] for job in jobs)]:
+        images += sum(len(task.items) for bundle in _bundles(together) for task in bundle)
+        busy += _run(together, recipe, devices, advance)
     for job in jobs:
-        images += sum(len(task.items) for task in job.pending())
-        busy += _run(job, recipe, devices, advance)
+        job.finished()
     return Work(images, time.perf_counter() - start, busy)
 
 
-def _run(job: Job, recipe: Recipe, devices: Sequence[str], advance: Advance) -> float:
-    """One job; returns the seconds that its workers' encoders were at work, on average."""
+def _bundles(jobs: Sequence[Job]) -> list[Bundle]:
+    """Pending blocks of the same images, one a job. A block that not all jobs lack is in none."""
+    lacking = [{tuple(item.id for item in task.items): task for task in job.pending()} for job in jobs]
+    return [tuple(tasks[ids] for tasks in lacking) for ids in lacking[0] if all(ids in tasks for tasks in lacking)]
+
+
+def _run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: Advance) -> float:
+    """What all these jobs lack; returns the seconds that the workers' encoders were at work, on average."""
     busy, left = 0.0, list(devices)
     lost: list[str] = []
-    tasks = job.pending()
+    bundles = _bundles(jobs)
     for _ in range(ROUNDS + len(devices)):
-        if not tasks or not left:
+        if not bundles or not left:
             break
-        workers = _round(job, tasks, recipe, left, advance)
+        workers = _round(jobs, bundles, recipe, left, advance)
         busy += sum(worker.busy for worker in workers)
         lost += [f"{worker.device}: {worker.why}" for worker in workers if worker.why]
         left = [*left[len(workers) :], *(worker.device for worker in workers if not worker.why)]
-        job.store.refresh()
-        tasks = job.pending()
-    if tasks and not left:
+        bundles = _bundles(_refreshed(jobs))
+    if bundles and not left:
         raise HarnessError(
             f"No worker is left ({'; '.join(lost)}). What was committed is kept: run the same command again."
         )
-    job.finished()
     return busy / len(devices)
 
 
+def _refreshed(jobs: Sequence[Job]) -> Sequence[Job]:
+    """The same jobs, their stores as they are on the disk now."""
+    for job in jobs:
+        job.store.refresh()
+    return jobs
+
+
 def _round(
-    job: Job, tasks: Sequence[BlockTask], recipe: Recipe, devices: Sequence[str], advance: Advance
+    jobs: Sequence[Job], bundles: Sequence[Bundle], recipe: Recipe, devices: Sequence[str], advance: Advance
 ) -> list[Worker]:
-    """All tasks once; returns the workers, each with why it ended before its time, or ""."""
-    waiting = list(tasks)[::-1]
+    """All bundles once; returns the workers, each with why it ended before its time, or ""."""
+    waiting = list(bundles)[::-1]
+    places = tuple(Place(job.store.path, job.root, job.view, job.batch_size, job.sources) for job in jobs)
     workers: list[Worker] = []
     try:
-        for device in devices[: len(tasks)]:
-            images = (job.store.path, job.root, job.view, job.batch_size, job.sources)
-            workers.append(Worker(Order(*images, recipe, device, len(devices), os.getpid())))
+        for device in devices[: len(bundles)]:
+            workers.append(Worker(Order(places, recipe, device, len(devices), os.getpid())))
         talking = {worker.pipe: worker for worker in workers}
         while talking:
             for pipe in wait(list(talking)):
@@ -154,8 +180,7 @@ def _round(
                 except (EOFError, OSError):
                     del talking[pipe]
                     if _lost(worker):
-                        job.store.refresh()
-                        waiting += [task for task in job.pending() if task in worker.taken]
+                        waiting += [bundle for bundle in _bundles(_refreshed(jobs)) if bundle in worker.taken]
                     continue
                 if isinstance(message, Row):
                     failed, worker.busy = message
@@ -184,7 +209,7 @@ def _lost(worker: Worker) -> bool:
 
 
 def work(handle: int) -> None:
-    """The whole life of a worker: its order, then tasks until there are none."""
+    """The whole life of a worker: its order, then blocks until there are none."""
     pipe = Connection(handle)
     try:
         order: Order = pipe.recv()
@@ -212,17 +237,19 @@ def _encode(pipe: Connection, order: Order) -> None:
 
     torch.set_num_threads(max(1, torch.get_num_threads() // order.share))
     threads = max(1, (os.cpu_count() or 1) // order.share)
-    store = FeatureStore.open(order.store)
     encoder = order.recipe.load(order.device)
     meter = Meter()
 
-    def tasks() -> Iterator[BlockTask]:
+    def bundles() -> Iterator[Bundle]:
         while True:
             pipe.send(Free())
-            task = pipe.recv()
-            if task is None:
+            bundle = pipe.recv()
+            if bundle is None:
                 return
-            yield task
+            yield bundle
 
-    job = Job(store, (), (), order.root, order.view, order.batch_size, order.sources)
-    encode([(job, tasks())], encoder, lambda failed: pipe.send(Row(failed, meter.busy)), meter, threads)
+    pending = [
+        (Job(FeatureStore.open(place.store), (), (), *place[1:]), map(itemgetter(i), stream))
+        for i, (place, stream) in enumerate(zip(order.places, tee(bundles(), len(order.places)), strict=True))
+    ]
+    encode(pending, encoder, lambda failed: pipe.send(Row(failed, meter.busy)), meter, threads)

@@ -14,6 +14,7 @@ from PIL import Image
 import harness
 from cache import images
 from harness.cli import main
+from harness.engines import processes
 from harness.errors import UsageError
 
 ENCODER = "efficientnet-lite0"
@@ -94,12 +95,29 @@ def test_a_view_added_later_encodes_that_view_alone(decoded: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("photos")
-def test_views_may_be_made_by_several_processes() -> None:
-    encode: dict[str, Any] = {"dataset": "photos", "encoder": ENCODER, "features": FEATURES, "view": VIEWS[:2]}
-    one = harness.precompute(**encode, store="one")
-    two = harness.precompute(**encode, store="two", device="cpu,cpu")
+def test_views_may_be_made_by_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all views lack goes out together, to be decoded once; then what one of them lacks alone."""
+    given: list[list[int]] = []
+    real = processes.Worker.give
+
+    def give(self: processes.Worker, bundle: Any) -> None:
+        if bundle is not None:
+            assert len({task.items for task in bundle}) == 1
+            given.append([len(task.items) for task in bundle])
+        real(self, bundle)
+
+    monkeypatch.setattr(processes.Worker, "give", give)
+    encode: dict[str, Any] = {"dataset": "photos", "encoder": ENCODER, "features": FEATURES}
+    one = harness.precompute(**encode, view=VIEWS[:2], store="one")
+    two = harness.precompute(**encode, view=VIEWS[:2], store="two", device="cpu,cpu")
     assert two.encoded == one.encoded == 48
-    assert [rows(s.path) for s in one.stores] == [rows(s.path) for s in two.stores]
+    assert given == [[24, 24]]
+    given.clear()
+    grown = harness.precompute(**encode, view=["native"], limit=10, store="grown", device="cpu,cpu")
+    grown = harness.precompute(**encode, view=VIEWS[:2], store="grown", device="cpu,cpu")
+    assert given == [[10], [14], [24]]
+    for made in (two, grown):
+        assert [rows(s.path) for s in one.stores] == [rows(s.path) for s in made.stores]
 
 
 @pytest.mark.usefixtures("photos")
