@@ -86,7 +86,8 @@ def declares_what_can_be_kept(case: Case) -> None:
     need(not empty, f"these facts are empty: {', '.join(empty)}")
     need(spec.batch >= 1 and math.isfinite(spec.gflop) and spec.gflop >= 0, "batch or gflop make no sense")
     need(set(case.encoder.stamps) <= {"UNTRAINED", "UNVERIFIED"}, f"unknown stamps {case.encoder.stamps}")
-    need(bool(spec.trained_on) or spec.untrained, "trained_on is empty: name the corpora, or say `unknown`")
+    seen_nothing = spec.untrained or spec.formula
+    need(bool(spec.trained_on) or seen_nothing, "trained_on is empty: name the corpora, or say `unknown`")
     need(not spec.untrained or "UNTRAINED" in case.encoder.stamps, "untrained weights must be stamped UNTRAINED")
 
 

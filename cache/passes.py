@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cache.encoders.base import Encoder
 
 
+NO_ROOM = "out of memory"
+
+
 class Encoded(NamedTuple):
     """One image encoded, or the reason why not.
 
@@ -45,10 +48,16 @@ class Encoded(NamedTuple):
 
 
 class Meter:
-    """Lets one pass at a time to the encoder, and says how long it was at work, in seconds; the rest it waited."""
+    """Lets one pass at a time to the encoder, and remembers of them what matters later.
+
+    Attributes:
+        busy: seconds that the encoder was at work; the rest of the time it waited.
+        too_many: height and width of a picture -> the least number of them that memory had no room for.
+    """
 
     def __init__(self) -> None:
         self.busy = 0.0
+        self.too_many: dict[tuple[int, int], int] = {}
         self._turn, self._since = Lock(), 0.0
 
     def __enter__(self) -> None:
@@ -63,11 +72,41 @@ class Meter:
 def rows_of(
     batch: Sequence[Picture], encoder: Encoder, taps: Sequence[str], features: Sequence[FeatureName], meter: Meter
 ) -> list[Encoded]:
-    """Rows of pictures of one size. A batch that fails is halved, until the picture is alone that is to blame.
+    """Rows of pictures of one size. A batch that fails is halved, until the picture is alone that is to blame; one that
+    memory had no room for before is halved at once, so at the same places.
 
     Raises:
         CacheError: the device itself failed; names the image.
     """
+    height, width = _size(batch)
+    if len(batch) < meter.too_many.get((height, width), len(batch) + 1):
+        found = _pass(batch, encoder, taps, features, meter)
+        if not isinstance(found, str):
+            return found
+        # Beyond the handlers: while an exception lives, its frames keep the tensors of the failed pass.
+        if len(batch) == 1:
+            return [failed(batch[0], found)]
+        if found == NO_ROOM:
+            meter.too_many[height, width] = len(batch)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    half = len(batch) // 2
+    return [
+        *rows_of(batch[:half], encoder, taps, features, meter),
+        *rows_of(batch[half:], encoder, taps, features, meter),
+    ]
+
+
+def _size(batch: Sequence[Picture]) -> tuple[int, int]:
+    pixels = batch[0].pixels
+    assert pixels is not None
+    return pixels.shape[0], pixels.shape[1]
+
+
+def _pass(
+    batch: Sequence[Picture], encoder: Encoder, taps: Sequence[str], features: Sequence[FeatureName], meter: Meter
+) -> list[Encoded] | str:
+    """The rows of one pass, or why there are none."""
     pixels = _staged(batch, encoder)
     facts = [p.facts for p in batch if p.facts is not None]
     vectors = {n.tap for n in features if n.what == VECTOR}
@@ -81,7 +120,7 @@ def rows_of(
             tables = {str(n): kept[n.tap].cpu().numpy() for n in features if n.what == VECTOR}
             tables |= {str(n): summarise(kept[n.tap], n.what) for n in features if n.what not in (*MAPS, VECTOR)}
     except ImageError as error:
-        reason = error.reason
+        return error.reason
     except CacheError:
         raise
     except Exception as error:  # an encoder may be anyone's
@@ -91,21 +130,10 @@ def rows_of(
                 f"{len(batch) - 1} after it ({_first_line(error)}). What was committed is kept: run the same "
                 "command again."
             ) from error
-        reason = "out of memory" if out_of_memory(error) else f"encoder failed: {_first_line(error)}"
-    else:
-        return [
-            failed(p, reason) if reason else _row(p, i, maps, tables)
-            for i, (p, reason) in enumerate(zip(batch, reasons, strict=True))
-        ]
-    # Beyond the handlers: while an exception lives, its frames keep the tensors of the failed pass.
-    if len(batch) == 1:
-        return [failed(batch[0], reason)]
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    half = len(batch) // 2
+        return NO_ROOM if out_of_memory(error) else f"encoder failed: {_first_line(error)}"
     return [
-        *rows_of(batch[:half], encoder, taps, features, meter),
-        *rows_of(batch[half:], encoder, taps, features, meter),
+        failed(p, reason) if reason else _row(p, i, maps, tables)
+        for i, (p, reason) in enumerate(zip(batch, reasons, strict=True))
     ]
 
 

@@ -38,7 +38,7 @@ def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def check_official(path: Path, spec: EncoderSpec) -> tuple[str, bool]:
-    """A file's sha256, and whether it is the official one; never, where no official sha256 is known.
+    """A file's sha256, and whether it is the official one; never, where there is none.
 
     Raises:
         WeightsError: it cannot be read, or has the official name but not the official content.
@@ -49,13 +49,12 @@ def check_official(path: Path, spec: EncoderSpec) -> tuple[str, bool]:
         raise WeightsError(
             f"{path}: expected a weights file, found none that can be read ({error.strerror})."
         ) from error
-    official = bool(spec.weights_sha256_prefix) and sha256.startswith(spec.weights_sha256_prefix)
-    if path.name == spec.weights_file and spec.weights_sha256_prefix and not official:
+    official = sha256 == spec.weights_sha256
+    if spec.weights_sha256 and path.name == spec.weights_file and not official:
         raise WeightsError(
-            f"{path}: expected a sha256 that begins with {spec.weights_sha256_prefix}, as its name says; found "
-            f"{sha256[:12]}…. The file "
-            f"is damaged or is another one: fetch it again (harness encoders fetch {spec.name}), or give other "
-            "weights another name."
+            f"{path}: expected the official file of that name (sha256 {spec.weights_sha256[:12]}…), found "
+            f"{sha256[:12]}…. The file is damaged or is another one: fetch it again (harness encoders fetch "
+            f"{spec.name}), or give other weights another name."
         )
     return sha256, official
 
@@ -123,7 +122,7 @@ def fetch(spec: EncoderSpec, folder: Path) -> Path:
     Raises:
         WeightsError: it has no official file, the network fails, or what came has another sha256.
     """
-    if not spec.weights_url:
+    if not spec.weights_url or not spec.weights_sha256:
         raise WeightsError(f"{spec.name} has no official weights to fetch. Type --weights FILE with your own.")
     target = folder / spec.weights_file
     if target.is_file():
@@ -140,10 +139,9 @@ def fetch(spec: EncoderSpec, folder: Path) -> Path:
                 "--weights FILE."
             ) from error
         sha256 = sha256_of(part)
-        if not sha256.startswith(spec.weights_sha256_prefix):
+        if sha256 != spec.weights_sha256:
             raise WeightsError(
-                f"{spec.weights_url}: expected a file whose sha256 begins with {spec.weights_sha256_prefix}, "
-                "what came has "
+                f"{spec.weights_url}: expected a file with the sha256 {spec.weights_sha256[:12]}…, what came has "
                 f"{sha256[:12]}…. Try again later, or get {spec.weights_file} by other means and type --weights FILE."
             )
         part.replace(target)

@@ -175,8 +175,7 @@ def weights_file(spec: EncoderSpec, typed: Path | None, config: Config) -> Path 
         f"{spec.name}: where are its weights? Expected {spec.weights_file}; looked at {looked}. Type --weights "
         "FILE, set "
         f'IQA_WEIGHTS to the folder that holds it, write into {FILE}:\n[weights]\n{spec.name} = "FILE"\n'
-        f"or fetch it once{' with its sha256 checked' * bool(spec.weights_sha256_prefix)}: "
-        f"harness encoders fetch {spec.name} --to DIR"
+        f"or fetch it once with its sha256 checked: harness encoders fetch {spec.name} --to DIR"
     )
 
 

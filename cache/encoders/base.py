@@ -64,7 +64,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         trained_on: names of the corpora behind the official weights, as datasets' pages name them; `UNKNOWN` among them
             where that is not all, none where the weights are random.
         gflop: per image at its own view (2 x multiply-accumulate), 0 where unknown.
-        weights_file, weights_sha256_prefix, weights_url: the official checkpoint; "" where there is none.
+        weights_file, weights_sha256, weights_url: the official checkpoint; "" where there is none.
         embedded: the weights come with an installed package, are seeded, or there are none.
         formula: there are none.
         untrained: they are seeded: random.
@@ -89,7 +89,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     training_data: str
     gflop: float
     weights_file: str = ""
-    weights_sha256_prefix: str = ""
+    weights_sha256: str = ""
     weights_url: str = ""
     embedded: bool = False
     formula: bool = False
@@ -192,6 +192,15 @@ class Unpaddable(Protocol):
 
     def unpadded(self) -> Encoder:
         """The same weights, identity and stamps; whatever it would see of padding, it does not."""
+        ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """An encoder whose work is not in proportion to pixels."""
+
+    def gflop(self, width: int, height: int) -> float:
+        """10^9 operations (2 x multiply-accumulate) for one picture of this size."""
         ...
 
 

@@ -35,10 +35,14 @@ SPEC = EncoderSpec(
     view=f"long{FRAME}",
     normalisation=f"mean {MEAN}, std {STD} of 0..255, then zero padding to {FRAME}x{FRAME}",
     licence="Apache-2.0",
-    source="Zhang et al., Faster Segment Anything, 2023; --weights mobile_sam.pt of ChaoningZhang/MobileSAM",
+    source="Zhang et al., Faster Segment Anything, 2023; ChaoningZhang/MobileSAM",
     training_data="distilled from SAM ViT-H on 1% of SA-1B",
     trained_on=("SA-1B",),
     gflop=77.5,
+    weights_file="mobile_sam.pt",
+    weights_sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    weights_url="https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/"
+    "f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
     batch=4,
 )
 
@@ -49,7 +53,7 @@ class MobileSamFamily:
     spec = SPEC
 
     def load(self, weights: Path | None, device: str) -> Encoder:
-        """The encoder of an official file; its sha256 is not known to us, so it is stamped UNVERIFIED.
+        """The encoder of the official file, or of a person's own, which is stamped UNVERIFIED.
 
         Raises:
             WeightsError: none given, damaged, or of another shape.
@@ -58,11 +62,12 @@ class MobileSamFamily:
 
         if weights is None:
             raise WeightsError("mobile-sam: expected a checkpoint, found none. Type --weights mobile_sam.pt.")
-        sha256, _ = files.check_official(weights, SPEC)
+        sha256, official = files.check_official(weights, SPEC)
         tensors = files.read_tensors(weights)
         module = build()
         files.load_into(module, {ours(n): v for n, v in tensors.items()}, weights, "Is it MobileSAM's mobile_sam.pt?")
-        return MobileSam(module, EncoderIdentity(SPEC.name, sha256, CODE, "fp32"), ("UNVERIFIED",), device)
+        identity = EncoderIdentity(SPEC.name, sha256, CODE, "fp32")
+        return MobileSam(module, identity, () if official else ("UNVERIFIED",), device)
 
 
 MOBILE_SAM = MobileSamFamily()

@@ -77,13 +77,14 @@ def _spec(name: str, title: str, gflop: float, **more: Any) -> EncoderSpec:
     )
 
 
-def _official(name: str, title: str, gflop: float, file: str) -> EncoderSpec:
+def _official(name: str, title: str, gflop: float, file: str, sha256: str) -> EncoderSpec:
+    """The hexadecimal digits in an official name are the file's MD5, not its sha256."""
     return _spec(
         name,
         title,
         gflop,
         weights_file=file,
-        weights_sha256_prefix=file.rpartition("_")[2].removesuffix(".pth"),
+        weights_sha256=sha256,
         weights_url=f"https://dl.fbaipublicfiles.com/segment_anything/{file}",
     )
 
@@ -132,9 +133,33 @@ class SamFamily:
         return SamEncoder(self.spec, placed, identity, stamps, device)
 
 
-SAM_VIT_B = SamFamily(_official("sam-vit-b", "Segment Anything ViT-B", 972.1, "sam_vit_b_01ec64.pth"))
-SAM_VIT_L = SamFamily(_official("sam-vit-l", "Segment Anything ViT-L", 2985.7, "sam_vit_l_0b3195.pth"))
-SAM_VIT_H = SamFamily(_official("sam-vit-h", "Segment Anything ViT-H", 5961.1, "sam_vit_h_4b8939.pth"))
+SAM_VIT_B = SamFamily(
+    _official(
+        "sam-vit-b",
+        "Segment Anything ViT-B",
+        972.1,
+        "sam_vit_b_01ec64.pth",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    )
+)
+SAM_VIT_L = SamFamily(
+    _official(
+        "sam-vit-l",
+        "Segment Anything ViT-L",
+        2985.7,
+        "sam_vit_l_0b3195.pth",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    )
+)
+SAM_VIT_H = SamFamily(
+    _official(
+        "sam-vit-h",
+        "Segment Anything ViT-H",
+        5961.1,
+        "sam_vit_h_4b8939.pth",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    )
+)
 SAM_TINY = SamFamily(
     _spec(
         "sam-tiny",
@@ -164,6 +189,17 @@ def on_device(module: SamVit, precision: str, device: str, frame: int) -> SamVit
     from cache.encoders.sam_compiled import compiled
 
     return compiled(module, frame)
+
+
+def gflop(shape: Shape, rows: int, columns: int) -> float:
+    """10^9 operations (2 x multiply-accumulate) of the whole forward on a grid of tokens."""
+    n, d = rows * columns, shape.dim
+    each = 2 * n * (3 * PATCH**2 * d + 12 * d * d * shape.depth + d * shape.out + 9 * shape.out**2)
+    windows = -(-rows // shape.window) * -(-columns // shape.window)
+    inside = windows * shape.window**3 * d * (4 * shape.window + 4)  # scores and their use, and two position terms
+    over_all = n * d * (4 * n + 2 * (rows + columns))
+    deep = len(shape.global_blocks)
+    return (each + (shape.depth - deep) * inside + deep * over_all) / 1e9
 
 
 def seed(module: torch.nn.Module, number: int) -> None:
@@ -233,13 +269,22 @@ class SamEncoder:
         """The same weights without padding; see `cache.encoders.base.Unpaddable`."""
         return SamEncoder(self.spec, self._module, self.identity, self.stamps, self.device, padded=False)
 
+    def gflop(self, width: int, height: int) -> float:
+        """See `cache.encoders.base.Counted`; of all blocks and the neck. Padding costs what pixels do."""
+        return gflop(SHAPES[self.spec.name], *self._frame(height, width))
+
+    def _frame(self, h: int, w: int) -> tuple[int, int]:
+        """Rows and columns of tokens that the network sees."""
+        grid = -(-h // PATCH), -(-w // PATCH)
+        return (max(grid), max(grid)) if self._padded else grid
+
     def encode(self, pixels: torch.Tensor, valid: tuple[int, int], taps: Sequence[str]) -> dict[str, torch.Tensor]:
         """See `Encoder.encode`."""
         import torch
 
         h, w = valid
         grid = -(-h // PATCH), -(-w // PATCH)
-        rows, columns = (max(grid), max(grid)) if self._padded else grid
+        rows, columns = self._frame(h, w)
         with torch.inference_mode():
             inside = pixels[:, :, :h, :w].to(self.device).float()
             mean = torch.tensor(MEAN, device=self.device).view(1, 3, 1, 1)

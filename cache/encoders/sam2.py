@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cache.encoders.base import Encoder, EncoderSpec, Tap
+from cache.encoders.base import UNKNOWN, Encoder, EncoderSpec, Tap
 from cache.errors import WeightsError
 from cache.identity import EncoderIdentity
 
@@ -48,7 +48,7 @@ SHAPES = {
 }
 
 
-def _spec(name: str, title: str, gflop: float, batch: int) -> EncoderSpec:
+def _spec(name: str, title: str, gflop: float, batch: int, sha256: str) -> EncoderSpec:
     file = f"sam2.1_hiera_{name.removeprefix('sam2-').replace('-', '_')}.pt"
     stages = zip(SHAPES[name].widths, STRIDES, strict=True)
     return EncoderSpec(
@@ -62,8 +62,10 @@ def _spec(name: str, title: str, gflop: float, batch: int) -> EncoderSpec:
         licence="Apache-2.0",
         source="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024; facebookresearch/sam2",
         training_data="SA-1B, SA-V and an internal set of videos",
+        trained_on=("SA-1B", "SA-V", UNKNOWN),
         gflop=gflop,
         weights_file=file,
+        weights_sha256=sha256,
         weights_url=f"https://dl.fbaipublicfiles.com/segment_anything_2/092824/{file}",
         batch=batch,
     )
@@ -76,7 +78,7 @@ class Sam2Family:
         self.spec = spec
 
     def load(self, weights: Path | None, device: str) -> Encoder:
-        """The encoder of an official file; its sha256 is not known to us, so it is stamped UNVERIFIED.
+        """The encoder of the official file, or of a person's own, which is stamped UNVERIFIED.
 
         Raises:
             WeightsError: none given, damaged, or of another shape.
@@ -93,10 +95,42 @@ class Sam2Family:
         return Sam2(self.spec, module, identity, () if official else ("UNVERIFIED",), device)
 
 
-SAM2_TINY = Sam2Family(_spec("sam2-tiny", "SAM 2.1 Hiera-T", 286.0, 4))
-SAM2_SMALL = Sam2Family(_spec("sam2-small", "SAM 2.1 Hiera-S", 353.6, 4))
-SAM2_BASE_PLUS = Sam2Family(_spec("sam2-base-plus", "SAM 2.1 Hiera-B+", 639.5, 2))
-SAM2_LARGE = Sam2Family(_spec("sam2-large", "SAM 2.1 Hiera-L", 1814.0, 1))
+SAM2_TINY = Sam2Family(
+    _spec(
+        "sam2-tiny",
+        "SAM 2.1 Hiera-T",
+        286.0,
+        4,
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    )
+)
+SAM2_SMALL = Sam2Family(
+    _spec(
+        "sam2-small",
+        "SAM 2.1 Hiera-S",
+        353.6,
+        4,
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    )
+)
+SAM2_BASE_PLUS = Sam2Family(
+    _spec(
+        "sam2-base-plus",
+        "SAM 2.1 Hiera-B+",
+        639.5,
+        2,
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    )
+)
+SAM2_LARGE = Sam2Family(
+    _spec(
+        "sam2-large",
+        "SAM 2.1 Hiera-L",
+        1814.0,
+        1,
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    )
+)
 
 
 def ours(name: str) -> str:

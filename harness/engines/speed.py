@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import torch
 
-from cache.encoders.base import OPENVINO, made_up
+from cache.encoders.base import OPENVINO, Counted, made_up, seen_through
 from cache.views import parse_view
 
 if TYPE_CHECKING:
@@ -89,13 +90,17 @@ def peak_gflops(device: str, precision: str) -> float:
 
 
 def gflop(encoder: Encoder, view: View, items: Sequence[PlanItem]) -> float:
-    """10^9 operations for all these images, in proportion to pixels: as declared for the encoder's own view where they
-    are many, else counted on a made-up picture of the middle size; 0 where torch does not see them.
+    """10^9 operations for all these images: as the encoder counts them itself, else in proportion to pixels; as
+    declared for its own view where they are many, or counted on a made-up picture of the middle size. 0 where torch
+    does not see them.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    boxes = [box for item in items for box in view.boxes(item.width, item.height)]
-    sizes = sorted(((box.width, box.height) for box in boxes), key=lambda size: size[0] * size[1])
+    seen = seen_through(encoder, view)
+    sizes = [(box.width, box.height) for item in items for box in view.boxes(item.width, item.height)]
+    if isinstance(seen, Counted):
+        return sum(count * seen.gflop(*size) for size, count in Counter(sizes).items())
+    sizes.sort(key=lambda size: size[0] * size[1])
     if encoder.spec.heavy:
         own = [parse_view(encoder.spec.view).size(item.width, item.height) for item in items]
         return encoder.spec.gflop * len(items) * sum(w * h for w, h in sizes) / sum(w * h for w, h in own)

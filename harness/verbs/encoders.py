@@ -13,6 +13,8 @@ from harness.verbs.datasets import Facts
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from cache.encoders.base import EncoderSpec
+
 
 class EncoderRow(msgspec.Struct, frozen=True):
     """One line of `encoders ls`."""
@@ -22,7 +24,7 @@ class EncoderRow(msgspec.Struct, frozen=True):
     taps: int
     output: str
     view: str
-    gflop: float
+    gflop: str
     weights: str
     licence: str
 
@@ -37,7 +39,7 @@ class EncoderTable(list[EncoderRow]):
         for heading in ("name", "title", "taps", "output", "view", "GFLOP/image", "weights", "licence"):
             table.add_column(heading, justify="right" if heading in ("taps", "GFLOP/image") else "left")
         for r in self:
-            known = (str(r.taps), r.output, r.view, f"{r.gflop:,.1f}") if r.taps else ("its own", "", r.view, "-")
+            known = (str(r.taps), r.output, r.view, r.gflop) if r.taps else ("its own", "", r.view, r.gflop)
             table.add_row(r.name, r.title, *known, r.weights, r.licence)
         return table
 
@@ -54,11 +56,8 @@ def ls() -> EncoderTable:
     rows = EncoderTable()
     for name in registry.names():
         spec = registry.get(name).spec
-        embedded = "untrained, seeded" if spec.untrained else "none" if spec.formula else "in a package"
-        weights = spec.weights_file or (embedded if spec.embedded else "--weights FILE")
-        rows.append(
-            EncoderRow(name, spec.title, len(spec.taps), spec.output, spec.view, spec.gflop, weights, spec.licence)
-        )
+        facts = (len(spec.taps), spec.output, spec.view, cost(spec), said_of_weights(spec), spec.licence)
+        rows.append(EncoderRow(name, spec.title, *facts))
     return rows
 
 
@@ -82,15 +81,38 @@ def info(
         tap.name: f"{tap.channels} channels, stride {tap.stride}" if tap.stride else f"{tap.channels} numbers an image"
         for tap in spec.taps
     }
-    kept = " ".join(spec.kept) if taps else "the output's map and all moments"
     return Facts(
         name,
         {
-            **msgspec.to_builtins(spec),
-            "features": kept,
+            "title": spec.title,
             "taps": taps or "those of a graph (--weights FILE) or of a name (timm.NAME)",
+            "output": spec.output or "the last tap",
+            "kept": " ".join(spec.kept) if taps else "the output's map and all moments",
+            "view": spec.view,
+            "normalisation": spec.normalisation,
+            "cost": f"{cost(spec)} GFLOP an image" + " of 512 x 512" * (spec.view == "native"),
+            "precisions": ", ".join(spec.precisions),
+            "devices": "torch's" + ", openvino" * spec.openvino if not spec.formula else "cpu",
+            "licence": spec.licence,
+            "source": spec.source,
+            "training data": spec.training_data,
+            "trained on": ", ".join(spec.trained_on) or "nothing",
+            "weights": said_of_weights(spec),
+            **({"sha256": spec.weights_sha256, "url": spec.weights_url} if spec.weights_url else {}),
         },
     )
+
+
+def cost(spec: EncoderSpec) -> str:
+    """GFLOP an image, as far as it is known."""
+    return f"{spec.gflop:,.1f}" if spec.gflop >= 1 else f"{spec.gflop:.1g}" if spec.gflop else "?"
+
+
+def said_of_weights(spec: EncoderSpec) -> str:
+    """Where they come from, in a word or two."""
+    if spec.embedded:
+        return "untrained, seeded" if spec.untrained else "none" if spec.formula else "in a package"
+    return spec.weights_file or "--weights FILE"
 
 
 class Fetched(msgspec.Struct, frozen=True):

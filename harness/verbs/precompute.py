@@ -323,8 +323,10 @@ def announce(
 ) -> list[str]:
     """The lines before the work: key, images, predicted bytes and time."""
     from harness.console import duration, size
+    from harness.engines.speed import gflop
 
-    total = sum(len(task.items) for task in tasks)
+    items = [item for task in tasks for item in task.items]
+    total = len(items)
     lines = [f"{store.dataset} · {store.name} (key {store.key8}) on {', '.join(devices)}"]
     if not total:
         return [*lines, f"{images} images, all encoded; nothing to do"]
@@ -336,7 +338,7 @@ def announce(
     many = f"{total}" if total > images else f"{total} of {images}"
     lines.append(
         f"{many} images to encode, {len(wanted)} features, about {size(volume)}, about {duration(seconds)}"
-        + (f" ({encoder.spec.gflop:,.0f} GFLOP an image)" if encoder.spec.gflop else "")
+        + (f" ({gflop(encoder, view, items) / total:,.0f} GFLOP an image)" if encoder.spec.heavy else "")
     )
     return lines
 

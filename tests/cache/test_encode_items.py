@@ -173,6 +173,9 @@ def test_out_of_memory_halves_the_batch(images: list[Item], encode: Any, fakes: 
     rows = encode(images, encoder)
     assert all(row.status == "ok" for row in rows)
     assert [c[0] for c in encoder.calls] == [2, 1, 4, 2, 2, 1, 1]
+    encoder.calls.clear()
+    encode([images[3]] * 11, encoder)  # the trap: a batch that does not fit is tried again each time
+    assert [c[0] for c in encoder.calls] == [4, 2, 2, 2, 2, 1, 2]
     for mine, theirs in zip(rows, encode(images), strict=True):
         np.testing.assert_array_equal(mine.features["fine:map"], theirs.features["fine:map"])
 

@@ -15,6 +15,7 @@ from skimage import data as photographs
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from cache import weights
 from cache.encoders.mobile_sam import MOBILE_SAM, SPEC, build, ours
 from cache.errors import ImageError, WeightsError
 
@@ -52,7 +53,7 @@ def tensors() -> Tensors:
 
 @pytest.fixture(scope="module")
 def encoder(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = tmp_path_factory.mktemp("weights") / "mobile_sam.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.pt"
     torch.save(tensors, path)
     return MOBILE_SAM.load(path, "cpu")
 
@@ -160,6 +161,17 @@ def test_the_declared_cost_is_the_real_one(encoder: Any) -> None:
     with FlopCounterMode(display=False) as counter:
         encoder.encode(cat(16, 16), (16, 16), ["neck"])
     assert SPEC.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=0.02)
+
+
+def test_the_official_file_is_known_by_its_sha256(
+    tensors: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / SPEC.weights_file
+    torch.save(tensors, file)
+    with pytest.raises(WeightsError, match=r"expected the official file of that name \(sha256 6dbb90523a35…\)"):
+        MOBILE_SAM.load(file, "cpu")
+    monkeypatch.setattr(weights, "sha256_of", lambda _: SPEC.weights_sha256)
+    assert MOBILE_SAM.load(file, "cpu").stamps == ()
 
 
 def test_what_does_not_fit_is_a_message(encoder: Any, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from cache.encoders import sam, sam_forward
 from cache.encoders.sam import SAM_TINY, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SHAPES, SamFamily
 from cache.errors import UsageError, WeightsError
 from cache.views import parse_view
+from cache.weights import sha256_of
 
 FRAME = 256  # 16 x 16 tokens: more than a window of 14, so that windows are padded and position terms resampled
 BIG = {"sam-vit-b": SAM_VIT_B, "sam-vit-l": SAM_VIT_L, "sam-vit-h": SAM_VIT_H}
@@ -171,7 +172,23 @@ def test_declared_facts_are_those_of_segment_anything(name: str) -> None:
     own = [i for i, block in enumerate(module.blocks) if block.window_size == 0]
     assert tuple(own) == SHAPES[name].global_blocks
     assert spec.heavy
-    assert spec.weights_file.endswith(f"{spec.weights_sha256_prefix}.pth")
+
+
+def test_the_official_files_are_known_by_their_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trap: the digits in an official name are its MD5. Taken for the sha256, they refuse the real file as damaged.
+    The sums are those that many projects pin, and micro-sam's table among them.
+    """
+    assert {name: BIG[name].spec.weights_sha256 for name in BIG} == {
+        "sam-vit-b": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        "sam-vit-l": "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        "sam-vit-h": "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    }
+    family = tiny_shape("sam-vit-b", monkeypatch)
+    file = official(reference(SHAPES["sam-vit-b"]), tmp_path / family.spec.weights_file)
+    with pytest.raises(WeightsError, match=r"expected the official file of that name \(sha256 ec2df6273261…\), found "):
+        family.load(file, "cpu")
+    known = msgspec.structs.replace(family.spec, weights_sha256=sha256_of(file))
+    assert SamFamily(known).load(file, "cpu").stamps == ()
 
 
 @pytest.mark.parametrize("family", [SAM_TINY, *BIG.values()], ids=lambda f: f.spec.name)
@@ -181,6 +198,15 @@ def test_the_declared_cost_is_the_real_one(family: SamFamily) -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         reference(shape)(torch.empty(1, 3, shape.frame, shape.frame))
     assert family.spec.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=0.02)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("grid", [(64, 64), (16, 15), (3, 9)])
+def test_what_our_forward_does_is_what_is_said_of_it(name: str, grid: tuple[int, int]) -> None:
+    """Counted by torch, on shapes alone: whole windows, part of them, and fewer tokens than one has."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        sam.build(SHAPES[name])(torch.empty(1, 3, 16 * grid[0], 16 * grid[1]), ["neck"])
+    assert sam.gflop(SHAPES[name], *grid) == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-6)
 
 
 def test_only_as_deep_as_asked() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from skimage import data as photographs
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.v2.functional import resize
 
+from cache import weights
 from cache.conformance import CHECKS, check_encoder
 from cache.encoders.sam2 import SAM2_BASE_PLUS, SAM2_LARGE, SAM2_SMALL, SAM2_TINY, SHAPES, Sam2, build, ours
 from cache.errors import WeightsError
@@ -67,7 +69,7 @@ def probed(value: torch.Tensor) -> list[float]:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file in the official form: everything under `model`, and tensors that are not the image encoder's."""
-    path = tmp_path_factory.mktemp("weights") / "sam2.1_hiera_tiny.pt"
+    path = tmp_path_factory.mktemp("weights") / "mine.pt"
     torch.save({"model": {"maskmem_tpos_enc": torch.zeros(7, 1, 1, 64)} | made_up(listed("sam2-tiny"))}, path)
     return path
 
@@ -129,9 +131,18 @@ def test_the_square_view_is_sam_2s_resize() -> None:
     assert np.abs(found - theirs.permute(1, 2, 0).numpy()).max() <= 1.0
 
 
+def test_the_official_file_is_known_by_its_sha256(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SAM2_TINY.spec
+    file = shutil.copy(tiny, tmp_path / spec.weights_file)
+    with pytest.raises(WeightsError, match=r"expected the official file of that name \(sha256 7402e0d864fa…\)"):
+        SAM2_TINY.load(file, "cpu")
+    monkeypatch.setattr(weights, "sha256_of", lambda _: spec.weights_sha256)
+    assert SAM2_TINY.load(file, "cpu").stamps == ()
+
+
 def test_a_file_of_another_size_says_which(tiny: Path, tmp_path: Path) -> None:
     encoder = SAM2_TINY.load(tiny, "cpu")
-    assert encoder.stamps == ("UNVERIFIED",)  # an official name whose sha256 is not known is no damage
+    assert encoder.stamps == ("UNVERIFIED",)
     with pytest.raises(WeightsError, match=r"It looks like sam2-tiny: type --encoder sam2-tiny\."):
         SAM2_SMALL.load(tiny, "cpu")
     with pytest.raises(WeightsError, match=r"Type --weights FILE"):

@@ -25,7 +25,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 def spec(url: str = "", name: str = "net_official.pth") -> EncoderSpec:
     return msgspec.structs.replace(
-        SAM_VIT_B.spec, name="net", weights_file=name, weights_sha256_prefix=DIGEST[:6], weights_url=url
+        SAM_VIT_B.spec, name="net", weights_file=name, weights_sha256=DIGEST, weights_url=url
     )
 
 
@@ -34,7 +34,7 @@ def test_the_official_name_must_hold_the_official_file(tmp_path: Path) -> None:
     file.write_bytes(CONTENT)
     assert check_official(file, spec()) == (DIGEST, True)
     file.write_bytes(CONTENT[:-1])
-    with pytest.raises(WeightsError, match=f"begins with {DIGEST[:6]}.*harness encoders fetch net.*another name"):
+    with pytest.raises(WeightsError, match=f"sha256 {DIGEST[:12]}.*harness encoders fetch net.*another name"):
         check_official(file, spec())
 
 
@@ -47,10 +47,9 @@ def test_another_name_is_a_persons_own_unless_it_is_the_official_file(tmp_path: 
 
 
 def test_an_encoder_without_an_official_file_calls_nothing_official(tmp_path: Path) -> None:
-    """The trap: every sha256 begins with an empty prefix."""
     file = tmp_path / "any.pth"
     file.write_bytes(CONTENT)
-    assert not check_official(file, msgspec.structs.replace(spec(), weights_sha256_prefix="", weights_file=""))[1]
+    assert not check_official(file, msgspec.structs.replace(spec(), weights_sha256="", weights_file=""))[1]
 
 
 @pytest.mark.parametrize("family", [SAM_VIT_B, SAM_VIT_H])
@@ -217,8 +216,8 @@ def test_the_right_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
-        ((200, 5, b"wrong"), f"http://.*sha256 begins with {DIGEST[:6]}.*--weights FILE"),
-        ((200, 0, b""), f"sha256 begins with {DIGEST[:6]}"),
+        ((200, 5, b"wrong"), f"http://.*with the sha256 {DIGEST[:12]}.*--weights FILE"),
+        ((200, 0, b""), f"with the sha256 {DIGEST[:12]}"),
         ((200, len(CONTENT) + 99, CONTENT), "Could not fetch"),
         ((404, 0, b""), "Could not fetch .*404.*--weights FILE"),
         ((500, 0, b""), "Could not fetch .*500"),

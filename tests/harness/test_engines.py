@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ import torch
 from cache.blocks import BlockTask, PlanItem
 from cache.encoders.base import EncoderSpec, Tap
 from cache.encoders.efficientnet import EFFICIENTNET_LITE0
+from cache.encoders.sam import SAM_VIT_B, SamEncoder
 from cache.features import expand
 from cache.identity import EncoderIdentity, Identity
 from cache.store import FeatureStore
@@ -102,6 +103,20 @@ def test_operations_are_counted_in_proportion_to_pixels() -> None:
     found = speed.gflop(encoder, NATIVE, items)
     expected = EFFICIENTNET_LITE0.spec.gflop * sum(w * h for w, h in sizes) / 512**2
     assert found == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [("long1024", 942), ("square1024", 942), ("long1024-unpadded", 669), ("long512", 199), ("native", 942)],
+)
+def test_operations_of_sam_are_those_of_what_it_sees(view: str, expected: float) -> None:
+    """The trap: counted by pixels, a padded view costs what one without padding does, and a square more than its frame.
+    942 GFLOP are segment-anything's 972 without its padded tokens' share of qkv and proj.
+    """
+    spec = SAM_VIT_B.spec
+    encoder = SamEncoder(spec, cast("Any", None), EncoderIdentity(spec.name, "", "", "fp32"), (), "cpu")
+    items = [PlanItem("a", "", "", 1, 1, 1024, 768)]
+    assert speed.gflop(encoder, parse_view(view), items) == pytest.approx(expected, rel=0.005)
 
 
 def test_speed_is_work_by_time() -> None:
