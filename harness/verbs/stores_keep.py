@@ -77,18 +77,19 @@ class DerivedRows(msgspec.Struct, frozen=True):
 
 
 def derive(
-    what: Annotated[list[str], typer.Option(help="A summary, several allowed: moments, spectrum, gram.")],
+    what: Annotated[list[str], typer.Option(help="A summary (moments, spectrum, gram) or map8; several allowed.")],
     tap: Annotated[list[str] | None, typer.Option(help="Of these taps only (default: of every stored map).")] = None,
     store: STORE = None,
     dataset: DATASET = None,
     encoder: ENCODER = None,
     view: VIEW = None,
 ) -> DerivedRows:
-    """Makes a summary from stored maps: no image is read and no encoder runs. The numbers are the same as those that
-    `precompute` makes, since every summary is one of the map as it is stored.
+    """Makes a summary, or maps in half the bytes, from stored maps: no image is read and no encoder runs. The numbers
+    are the same as those that `precompute` makes, since either is one of the map as it is stored.
 
     Examples:
     harness stores derive --what moments --dataset biq2021
+    harness stores derive --what map8 --dataset biq2021
     harness stores derive --what moments --tap neck --store stores/biq2021/sam-vit-b@long1024-3fa9c2e1
     """
     from cache.derive import derive as run
