@@ -65,6 +65,8 @@ def test_each_verb_does_what_it_says(place: Path) -> None:
     assert (freed["plans"], freed["copied"]) == (would["plans"], would["copied"]) == (2, 12)
     assert said(place, "stores", "gc")["plans"] == 0
     assert said(place, "stores", "derive", "--what", "moments", "--what", "map8")["rows"] == 12
+    dropped = said(place, "stores", "gc", "--drop", "*:map")
+    assert (dropped["dropped"], dropped["left"], dropped["copied"]) == (["stage.6:map"], [], 12)
     assert said(place, "stores", "verify")["findings"] == []
     assert said(place, "stores", "export", "--out", "s.h5")["images"] == 12
     back = said(place, "stores", "import", "--file", "s.h5", "--store", "other")
