@@ -1,5 +1,5 @@
-"""Takes away what no longer counts in a store, and writes what is left of many plans as one. Encodes nothing, looks at
-no image; never touches a plan that a writer may still be working on.
+"""Takes away what no longer counts in a store, and features that are not wanted any more, and writes what is left of
+many plans as one. Encodes nothing, looks at no image; never touches a plan that a writer may still be working on.
 
 A new plan says which plans it `replaces`, and counts once all its blocks are committed. Only then do those go: first
 the plan's file (a commit or an array without its plan stands for nothing), then commits and arrays. Killed anywhere,
@@ -8,17 +8,17 @@ the next `gc` goes on; a reader that meets a file which is gone looks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from cache import blocks, format, objects, planning
 from cache.blocks import Commit, CommitRow, Plan, PlanItem
-from cache.errors import StoreError
-from cache.features import parse_feature
+from cache.errors import StoreError, UsageError
+from cache.features import FeatureName, expand, parse_feature
 from cache.forms import Form, Lines, form_of
-from cache.layout import plain_name
+from cache.layout import plain_name, stored_name
 from cache.snapshot import Snapshot, Where
 from cache.store import FeatureStore, bytes_below
 from cache.sweep import leftover, size_of, sweep
@@ -53,25 +53,45 @@ class Group(NamedTuple):
     features: tuple[str, ...]
 
 
-def compact(store: FeatureStore, dry_run: bool = False) -> Freed:
+def stored_of(store: FeatureStore, patterns: Sequence[str]) -> list[FeatureName]:
+    """The stored features that patterns such as `*:map` name.
+
+    Raises:
+        UsageError: no such tap, nothing that can be kept of one, or nothing that is stored.
+    """
+    vectors = [tap.name for tap in store.taps if tap.stride == 0]
+    names = expand(patterns, [tap.name for tap in store.taps], vectors=vectors) if patterns else []
+    have = store.features(everywhere=False)
+    if names and not set(names) & set(have):
+        raise UsageError(f"{store.path} has no {' '.join(patterns)}; it has {', '.join(map(str, have)) or 'nothing'}.")
+    return [name for name in names if name in have]
+
+
+def compact(store: FeatureStore, dry_run: bool = False, drop: Sequence[FeatureName] = ()) -> Freed:
     """Frees what superseded rows, dead plans and dead writers take up.
+
+    Args:
+        drop: features that go, too.
 
     Raises:
         StoreError: a row to be copied is damaged: verify and mend first.
+        UsageError: an image would be left without any feature.
     """
     store.refresh()
+    gone = frozenset(map(stored_name, drop))
+    _check_left(store, gone)
     if dry_run:
         state = store.state
-        plans = {n for plan in state.unfinished.values() for n in plan.replaces} | set(_chosen(state))
+        plans = {n for plan in state.unfinished.values() for n in plan.replaces} | set(_chosen(state, gone))
         copied, rows = _counts(state, plans)
-        gone = sum(size_of(file) for file in leftover(store, plans | set(state.dead)))
-        return Freed(len(plans | set(state.dead)), rows, copied, max(0, gone - _live_bytes(store, plans)))
+        freed = sum(size_of(file) for file in leftover(store, plans | set(state.dead)))
+        return Freed(len(plans | set(state.dead)), rows, copied, max(0, freed - _live_bytes(store, plans, gone)))
     before = bytes_below(store.path)
     total = Freed(len(store.state.dead), 0, 0, 0)
     sweep(store)
     for plan in list(store.state.unfinished.values()):
         total = _finish(store, plan, total)
-    made = store.add_plan(lambda number: _plan(store, number))
+    made = store.add_plan(lambda number: _plan(store, number, gone))
     if made is not None:
         total = _finish(store, made, total)
     return msgspec.structs.replace(total, bytes=before - bytes_below(store.path))
@@ -87,8 +107,18 @@ def _counts(state: Snapshot, plans: Iterable[int]) -> tuple[int, int]:
 # --- what to write anew ---------------------------------------------------------------------------------------------
 
 
-def _chosen(state: Snapshot) -> list[int]:
-    """Plans worth writing anew: those with dead rows, and small ones where there are several.
+def _check_left(store: FeatureStore, gone: frozenset[str]) -> None:
+    """An image without any feature would have to be encoded again to be anything."""
+    bare = sum(1 for mine in store.state.spans[0].values() if gone and mine.keys() <= gone)
+    if bare:
+        raise UsageError(
+            f"{store.path}: {bare} images have nothing else than {', '.join(sorted(gone))}. Keep one of these, or make "
+            "what shall stay first: harness stores derive."
+        )
+
+
+def _chosen(state: Snapshot, gone: frozenset[str]) -> list[int]:
+    """Plans worth writing anew: those with dead rows or features that go, and small ones where there are several.
 
     Only among the plans below the oldest that has an uncommitted block: a writer may be at work on that one, and what
     it commits must find its rank above ours.
@@ -104,6 +134,7 @@ def _chosen(state: Snapshot) -> list[int]:
     size = {plan.number: sum(map(len, plan.blocks)) for plan in idle}
     small = [n for n, rows in size.items() if rows < blocks.MOST_ROWS and n in live]
     chosen = {n for n, rows in size.items() if live.get(n, 0) < (1 - MOST_DEAD) * rows}
+    chosen |= {n for n, b in state.counting if n in size and not state.features_of((n, b)).isdisjoint(gone)}
     chosen |= set(small) if len({*small, *(n for n in chosen if n in live)}) > 1 else set()
     empty = {n for n, rows in size.items() if not rows}  # left by a compaction that copied nothing
     return sorted(chosen | empty if chosen else chosen)
@@ -118,13 +149,14 @@ def _is_open(state: Snapshot, plan: Plan, block: int) -> bool:
     )
 
 
-def _plan(store: FeatureStore, number: int) -> Plan | None:
+def _plan(store: FeatureStore, number: int, gone: frozenset[str]) -> Plan | None:
     """The plan that takes the place of what is worth it now."""
     state = store.state
-    chosen = _chosen(state)
+    chosen = _chosen(state, gone)
     if not chosen or state.unfinished:
         return None
-    groups = groups_of(store, {i: where for i, where in state.live.items() if where[0] in chosen})
+    _check_left(store, gone)  # again: a writer may have been here
+    groups = groups_of(store, {i: where for i, where in state.live.items() if where[0] in chosen}, gone)
     gflop = store.provenance.get("gflop")
     heavy = planning.is_small(state, chosen) if gflop is None else gflop > 100
     cut = [Group(blocks.cut(items, heavy), features) for features, items in sorted(groups.items())]
@@ -145,16 +177,20 @@ def _plan(store: FeatureStore, number: int) -> Plan | None:
     )
 
 
-def groups_of(store: FeatureStore, where: Mapping[str, Where]) -> dict[tuple[str, ...], list[PlanItem]]:
-    """Features -> the images that have just these: a block holds images of equal features. An image that failed goes
-    with those that were asked for the same.
+def groups_of(
+    store: FeatureStore, where: Mapping[str, Where], gone: frozenset[str] = frozenset()
+) -> dict[tuple[str, ...], list[PlanItem]]:
+    """Features -> the images that have just these, without those that go: a block holds images of equal features. An
+    image that failed goes with those that were asked for the same.
     """
     state, groups = store.state, {}
     spans, _ = state.spans
     for image_id, (plan, block) in sorted(where.items()):
         item = next(i for i in state.plans[plan].blocks[block] if i.id == image_id)
         have = spans.get(image_id) or state.features_of((plan, block))
-        kept = sorted((f for f in have if _is_current(f)), key=lambda f: store.layout.order(parse_feature(f)))
+        kept = sorted(
+            (f for f in have if f not in gone and _is_current(f)), key=lambda f: store.layout.order(parse_feature(f))
+        )
         groups.setdefault(tuple(kept), []).append(item)
     return groups
 
@@ -181,12 +217,12 @@ def _width(store: FeatureStore, stored: str, where: Iterable[Where]) -> int:
     return store.layout.shape_of(stored, next(iter(where))[0])[1]
 
 
-def _live_bytes(store: FeatureStore, plans: set[int]) -> int:
-    """About what the rows that count in some plans take up."""
+def _live_bytes(store: FeatureStore, plans: set[int], gone: frozenset[str]) -> int:
+    """About what the rows that count in some plans, and stay, take up."""
     total = 0
     for mine in store.state.spans[0].values():
         for stored, span in mine.items():
-            if span.plan in plans:
+            if span.plan in plans and stored not in gone:
                 _, width, _ = store.layout.shape_of(stored, span.plan)
                 total += span.rows * width * _form(stored).dtype.itemsize
     return total

@@ -52,6 +52,12 @@ class Facts(NamedTuple):
     source: str
 
 
+def grid_at(stride: int, width: int, height: int) -> tuple[int, int]:
+    """The grid (h, w) of a tap of this stride for pixels of this size; 1 x 1 of a vector, whose stride is 0."""
+    step = stride or max(width, height)
+    return -(-height // step), -(-width // step)
+
+
 class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What is declared of an encoder; nothing here needs its weights.
 
@@ -121,8 +127,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     def grid(self, tap: str, width: int, height: int) -> tuple[int, int]:
         """The valid grid (h, w) of a tap for pixels of this size; 1 x 1 of a vector."""
-        stride = next(t.stride for t in self.taps if t.name == tap) or max(width, height)
-        return -(-height // stride), -(-width // stride)
+        return grid_at(next(t.stride for t in self.taps if t.name == tap), width, height)
 
     def grid_of(self, view: View) -> Callable[[str, int, int], tuple[int, int]]:
         """The valid grid of a tap for an image of a size that is seen through a view."""

@@ -17,7 +17,7 @@ from cache.identity import EncoderIdentity
 if TYPE_CHECKING:
     import torch
 
-CODE = "efficientnet-lite0.1"
+CODE = "efficientnet-lite0.2"
 STAGES = ((16, 2), (24, 4), (40, 8), (80, 16), (112, 16), (192, 32), (320, 32))
 MEAN, STD = 127.0, 128.0
 
@@ -51,9 +51,11 @@ class EfficientNetFamily:
             WeightsError: of another shape.
         """
         from cache import weights as files
+        from cache.encoders.folding import fold
 
         path = weights or packaged()
         module, sha256 = build(path), files.sha256_of(path)
+        fold(module, device)
         identity = EncoderIdentity(SPEC.name, sha256, CODE, "fp32")
         return EfficientNet(module, identity, () if weights is None else ("UNVERIFIED",), device)
 

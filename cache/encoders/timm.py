@@ -20,7 +20,7 @@ from cache.identity import EncoderIdentity
 if TYPE_CHECKING:
     import torch
 
-CODE = "timm.1"
+CODE, FOLDED = "timm.1", "timm.2"  # the second where batch norms are folded, which changes last bits
 RANDOM, CACHE = "random", "cache"  # instead of a file
 SEED = 0
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -180,6 +180,7 @@ class TimmFamily:
             WeightsError: none given, none in the cache, damaged, or of another shape.
         """
         from cache import weights as files
+        from cache.encoders.folding import fold
         from cache.encoders.sam import seed
 
         if weights is None:
@@ -196,7 +197,8 @@ class TimmFamily:
             digest, _ = files.check_official(weights, self.spec)
             files.load_into(module, files.read_tensors(weights), weights, f"Is it timm's {self.peer.model}?")
             stamps = ("UNVERIFIED",)
-        identity = EncoderIdentity(self.spec.name, digest, CODE, "fp32")
+        code = FOLDED if fold(module, device) else CODE
+        identity = EncoderIdentity(self.spec.name, digest, code, "fp32")
         return TimmEncoder(self.spec, self.peer, module, identity, stamps, device)
 
 

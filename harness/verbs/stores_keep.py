@@ -12,7 +12,12 @@ from harness.verbs.stores import DATASET, ENCODER, STORE, VIEW, find
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What `stores gc` freed, or would free."""
+    """What `stores gc` freed, or would free.
+
+    Attributes:
+        dropped: features that were to go.
+        left: those of them that are still there: in plans that a writer may be at work on.
+    """
 
     store: str
     dry_run: bool
@@ -20,17 +25,31 @@ class Collected(msgspec.Struct, frozen=True):
     rows: int
     copied: int
     bytes: int
+    dropped: list[str] = []
+    left: list[str] = []
+
+    @property
+    def exit_code(self) -> int:
+        """1 where features are left that were to go."""
+        return 1 if self.left else 0
 
     def __rich__(self) -> str:
         from harness.console import size
 
-        if not self.plans and not self.bytes:
+        if not self.plans and not self.bytes and not self.left:
             return f"{self.store}: nothing to free."
         done = "would free about" if self.dry_run else "freed"
-        return (
+        without = f", without {', '.join(self.dropped)}" if self.dropped else ""
+        lines = [
             f"{self.store}: {done} {size(self.bytes)}: {self.plans} plans with {self.rows} rows that no longer count; "
-            f"{self.copied} rows written anew."
-        )
+            f"{self.copied} rows written anew{without}."
+        ]
+        if self.left:
+            lines.append(
+                f"  {', '.join(self.left)} is still there in part: what is planned after a block without a commit is "
+                "left alone. Run the `harness precompute` that was broken off, then this again."
+            )
+        return "\n".join(lines)
 
 
 def gc(
@@ -39,21 +58,34 @@ def gc(
     encoder: ENCODER = None,
     view: VIEW = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and leave it.")] = False,
+    drop: Annotated[list[str] | None, typer.Option(help="Features that go, too, such as neck:map or '*:map'.")] = None,
 ) -> Collected:
     """Frees what superseded rows take up, and writes what is left of many small plans as one. Readers go on reading.
 
     Needs room for what it copies until it is done. A `precompute` that works on the same store at that time loses
-    no image, but may have to do some of its work again.
+    no image, but may have to do some of its work again. A feature that is dropped comes back only by encoding again.
 
     Examples:
     harness stores gc --dataset biq2021 --dry-run
     harness stores gc --dataset biq2021
+    harness stores gc --dataset biq2021 --drop '*:map'
     """
-    from cache.compaction import compact
+    from cache.compaction import compact, stored_of
 
     opened = find(store, dataset, encoder, view)
-    freed = compact(opened, dry_run)
-    return Collected(f"{opened.dataset} {opened.name}", dry_run, freed.plans, freed.rows, freed.copied, freed.bytes)
+    gone = stored_of(opened, drop or [])
+    freed = compact(opened, dry_run, gone)
+    left = [] if dry_run else [str(name) for name in opened.features(everywhere=False) if name in gone]
+    return Collected(
+        store=f"{opened.dataset} {opened.name}",
+        dry_run=dry_run,
+        plans=freed.plans,
+        rows=freed.rows,
+        copied=freed.copied,
+        bytes=freed.bytes,
+        dropped=[str(name) for name in gone],
+        left=left,
+    )
 
 
 class DerivedRows(msgspec.Struct, frozen=True):
@@ -77,18 +109,19 @@ class DerivedRows(msgspec.Struct, frozen=True):
 
 
 def derive(
-    what: Annotated[list[str], typer.Option(help="A summary, several allowed: moments, spectrum, gram.")],
+    what: Annotated[list[str], typer.Option(help="A summary (moments, spectrum, gram) or map8; several allowed.")],
     tap: Annotated[list[str] | None, typer.Option(help="Of these taps only (default: of every stored map).")] = None,
     store: STORE = None,
     dataset: DATASET = None,
     encoder: ENCODER = None,
     view: VIEW = None,
 ) -> DerivedRows:
-    """Makes a summary from stored maps: no image is read and no encoder runs. The numbers are the same as those that
-    `precompute` makes, since every summary is one of the map as it is stored.
+    """Makes a summary, or maps in half the bytes, from stored maps: no image is read and no encoder runs. The numbers
+    are the same as those that `precompute` makes, since either is one of the map as it is stored.
 
     Examples:
     harness stores derive --what moments --dataset biq2021
+    harness stores derive --what map8 --dataset biq2021
     harness stores derive --what moments --tap neck --store stores/biq2021/sam-vit-b@long1024-3fa9c2e1
     """
     from cache.derive import derive as run

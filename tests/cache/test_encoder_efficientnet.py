@@ -53,9 +53,11 @@ def test_it_sees_what_is_in_a_photograph(name: str, encoder: Any) -> None:
 
 
 def test_taps_are_what_timm_gives(encoder: Any) -> None:
-    """By timm's own forward_intermediates of a network that this test makes, at an odd size."""
+    """By timm's own forward_intermediates of a network that this test makes, at an odd size; within 2e-5 of a map's
+    largest number, since the encoder's batch norms are folded.
+    """
     module: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    module.load_state_dict(encoder._module.state_dict())
+    module.load_state_dict(build(packaged()).state_dict())
     pixels = on(photographs.chelsea()[:187, :211])
     with torch.inference_mode():
         x = (pixels.float() - 127) / 128
@@ -66,12 +68,13 @@ def test_taps_are_what_timm_gives(encoder: Any) -> None:
         for hook in hooks:
             hook.remove()
     found = encoder.encode(pixels, (187, 211), TAPS)
-    for i, stage in enumerate(stages, 1):
-        assert torch.equal(found[f"stage.{i}"], stage)
-    assert torch.equal(found["head"], last)
     assert len(five) == 5
-    for tap, value in zip((1, 2, 3, 5, 7), five, strict=True):  # where the stride changes next
-        assert torch.equal(found[f"stage.{tap}"], value)
+    named = [(f"stage.{i}", stage) for i, stage in enumerate(stages, 1)]
+    deepest = (1, 2, 3, 5, 7)  # where the stride changes next
+    named += [(f"stage.{i}", stage) for i, stage in zip(deepest, five, strict=True)]
+    for tap, value in [*named, ("head", last)]:
+        assert float((found[tap] - value).abs().max()) <= 2e-5 * float(value.abs().max())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in encoder._module.modules())
 
 
 @pytest.mark.parametrize("size", [(359, 357), (33, 65), (1, 1), (2, 300), (224, 224), (31, 32)])
@@ -130,7 +133,7 @@ def test_the_declared_cost_is_the_real_one(encoder: Any) -> None:
 
 
 def test_weights_of_ones_own_are_stamped(tmp_path: Path, encoder: Any) -> None:
-    torch.save(encoder._module.state_dict(), tmp_path / "mine.pth")  # timm's own names this time
+    torch.save(build(packaged()).state_dict(), tmp_path / "mine.pth")  # timm's own names this time
     own = EFFICIENTNET_LITE0.load(tmp_path / "mine.pth", "cpu")
     assert (own.stamps, encoder.stamps) == (("UNVERIFIED",), ())
     assert own.identity != encoder.identity
@@ -145,8 +148,8 @@ def test_the_weights_are_the_packages(encoder: Any) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5])
-def test_other_tensors_are_refused(tmp_path: Path, encoder: Any, cut: int) -> None:
-    tensors = list(encoder._module.state_dict().items())
+def test_other_tensors_are_refused(tmp_path: Path, cut: int) -> None:
+    tensors = list(build(packaged()).state_dict().items())
     torch.save(dict(tensors[:-cut]), tmp_path / "short.pth")
     torch.save({f"x{i}": v for i, (_, v) in enumerate(tensors[cut:] + tensors[:cut])}, tmp_path / "turned.pth")
     for name in ("short.pth", "turned.pth"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from cache import weights
-from cache.encoders.mobile_sam import MOBILE_SAM, SPEC, build, ours
+from cache.conformance import CHECKS, check_encoder
+from cache.encoders.mobile_sam import MOBILE_SAM, SPEC, MobileSam, build, ours
 from cache.errors import ImageError, WeightsError
 
 Tensors = dict[str, torch.Tensor]
@@ -52,10 +54,22 @@ def tensors() -> Tensors:
 
 
 @pytest.fixture(scope="module")
-def encoder(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def file(tensors: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "mine.pt"
     torch.save(tensors, path)
-    return MOBILE_SAM.load(path, "cpu")
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(file: Path) -> Any:
+    return MOBILE_SAM.load(file, "cpu")
+
+
+def test_it_does_what_every_encoder_must(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a frame of 256, a sixteenth of its cost; windows of 7 and 14 tokens do not divide it, as they do not 1024."""
+    monkeypatch.setattr("cache.encoders.mobile_sam.FRAME", 256)
+    monkeypatch.setattr(MobileSam, "spec", msgspec.structs.replace(SPEC, view="long256"))
+    assert len(check_encoder(MOBILE_SAM, file)) == len(CHECKS)
 
 
 def cat(h: int, w: int) -> torch.Tensor:

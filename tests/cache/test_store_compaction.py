@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from cache import compaction, index, sweep
-from cache.compaction import compact
-from cache.errors import StoreError
+from cache.compaction import compact, stored_of
+from cache.derive import derive, possible
+from cache.errors import StoreError, UsageError
 from cache.features import FeatureName
 from cache.store import FeatureStore
 from cache.verify import verify
@@ -83,6 +84,52 @@ def test_what_counts_is_the_same_and_the_rest_is_gone(
     encoder = fakes.FakeEncoder()
     fakes.fill(tmp_path, images, names(images), ["coarse:map"], encoder=encoder)
     assert encoder.calls == []
+
+
+def test_maps_that_are_dropped_go_and_nothing_else(
+    tmp_path: Path, images: Path, grown: FeatureStore, fakes: ModuleType
+) -> None:
+    """How a store of maps becomes half as large: derive map8, drop map."""
+    derive(grown, possible(grown, ["map8"], []))
+    gone = [FeatureName("coarse", "map")]
+    assert stored_of(grown, ["*:map"]) == gone
+    before, failed, said = held(fakes, grown), grown.failures(), compact(grown, dry_run=True, drop=gone)
+    freed = compact(grown, drop=gone)
+    assert (freed.plans, freed.rows, freed.copied) == (said.plans, said.rows, said.copied) == (4, 1, 8)
+    for store in (grown, FeatureStore.open(grown.path)):
+        assert_same(held(fakes, store), {key: v for key, v in before.items() if key[1] != "coarse:map"})
+        assert store.failures() == failed
+        assert verify(store) == []
+    assert not list(grown.path.glob("features/coarse/map/*/c.*"))
+    assert compact(grown) == compaction.Freed(0, 0, 0, 0)
+    encoder = fakes.FakeEncoder()
+    fakes.fill(tmp_path, images, names(images), ["coarse:map8"], encoder=encoder)
+    assert encoder.calls == []
+    with pytest.raises(UsageError, match=r"has no fine:map; it has coarse:map8"):
+        stored_of(grown, ["fine:map"])
+
+
+def test_an_image_is_never_left_without_any_feature(grown: FeatureStore, fakes: ModuleType) -> None:
+    before = held(fakes, grown)
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match=r"[1-9] images have nothing else than coarse:map\. .* derive"):
+            compact(grown, dry_run, [FeatureName("coarse", "map")])
+    assert_same(held(fakes, grown), before)
+
+
+def test_what_a_writer_may_be_at_work_on_keeps_what_was_to_go(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
+    """Its block in flight would commit the feature after all; the next gc takes it, when that is done."""
+    gone = [FeatureName("fine", "map")]
+    store = fakes.fill(tmp_path, images, names(images)[:4])
+    store.plan(fakes.look(images, names(images)), heavy=True)
+    compact(store, drop=gone)
+    assert gone[0] not in store.features(everywhere=False)
+    fakes.work(store, images, fakes.features("*:map", "*:moments"), names(images))
+    assert gone[0] in store.features(everywhere=False)
+    compact(store, drop=gone)
+    assert gone[0] not in store.features(everywhere=False)
+    assert len(store.ids()) == len(SIZES) - 1
+    assert verify(store) == []
 
 
 def test_plain_zarr_reads_what_was_compacted(grown: FeatureStore) -> None:

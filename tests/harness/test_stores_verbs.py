@@ -64,7 +64,9 @@ def test_each_verb_does_what_it_says(place: Path) -> None:
     freed = said(place, "stores", "gc")
     assert (freed["plans"], freed["copied"]) == (would["plans"], would["copied"]) == (2, 12)
     assert said(place, "stores", "gc")["plans"] == 0
-    assert said(place, "stores", "derive", "--what", "moments")["rows"] == 12
+    assert said(place, "stores", "derive", "--what", "moments", "--what", "map8")["rows"] == 12
+    dropped = said(place, "stores", "gc", "--drop", "*:map")
+    assert (dropped["dropped"], dropped["left"], dropped["copied"]) == (["stage.6:map"], [], 12)
     assert said(place, "stores", "verify")["findings"] == []
     assert said(place, "stores", "export", "--out", "s.h5")["images"] == 12
     back = said(place, "stores", "import", "--file", "s.h5", "--store", "other")
@@ -100,7 +102,7 @@ def test_images_are_encoded_again_as_the_store_says_that_they_were(place: Path) 
 
 def test_mistakes_are_told_apart(place: Path) -> None:
     for words, code, text in (
-        (("derive", "--what", "nothing"), 2, "Unknown summary nothing"),
+        (("derive", "--what", "nothing"), 2, "Unknown nothing"),
         (("derive", "--what", "moments", "--tap", "neck"), 2, "none of neck"),
         (("import", "--file", "gone.h5"), 3, "gone.h5"),
         (("export", "--out", "data/labels.csv"), 2, "nothing is overwritten"),
