@@ -107,7 +107,7 @@ class EfficientNet:
 
         h, w = valid
         with torch.inference_mode():
-            x = (pixels[:, :, :h, :w].to(self.device, torch.float32) - MEAN) / STD
+            x = (pixels[:, :, :h, :w].to(self.device).float() - MEAN) / STD
             x = self._module.bn1(self._module.conv_stem(x))
             found: dict[str, torch.Tensor] = {}
             deepest = len(STAGES) if "head" in taps else max(int(tap.partition(".")[2]) for tap in taps)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CODE, FOLDED = "timm.1", "timm.2"  # the second where batch norms are folded, which changes last bits
 RANDOM, CACHE = "random", "cache"  # instead of a file
 SEED = 0
+LICENCES = {"apache-2.0": "Apache-2.0", "mit": "MIT", "cc-by-nc-4.0": "CC-BY-NC-4.0"}  # as timm spells them
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -81,7 +82,7 @@ PEERS = {
         ),
         Peer(
             "clip-vit-b",
-            "vit_base_patch16_clip_224.openai",
+            "vit_base_patch16_clip_quickgelu_224.openai",
             "CLIP ViT-B/16",
             vit(768, 16),
             16,
@@ -197,7 +198,8 @@ class TimmFamily:
             digest, _ = files.check_official(weights, self.spec)
             files.load_into(module, files.read_tensors(weights), weights, f"Is it timm's {self.peer.model}?")
             stamps = ("UNVERIFIED",)
-        code = FOLDED if fold(module, device) else CODE
+        # Weights fit more than one architecture: CLIP's own activation has no tensors.
+        code = f"{FOLDED if fold(module, device) else CODE} {self.peer.model.partition('.')[0]}"
         identity = EncoderIdentity(self.spec.name, digest, code, "fp32")
         return TimmEncoder(self.spec, self.peer, module, identity, stamps, device)
 
@@ -241,7 +243,8 @@ class AnyTimm:
             raise UsageError(f"timm has no network {model!r}." + (f" Did you mean one of {near}?" if near else ""))
         config: Any = timm.get_pretrained_cfg(model)
         scale, title = (config.mean, config.std), f"{model} (timm)"
-        peer = Peer(f"timm.{model}", model, title, (), 1, scale, (UNKNOWN,), "as its tag says", 0.0)
+        told = "; ".join([f"as the tag {config.tag!r} says", config.origin_url or "", *(config.notes or ())])
+        peer = Peer(f"timm.{model}", f"{config.architecture}.{config.tag}", title, (), 1, scale, (UNKNOWN,), told, 0.0)
         side = config.input_size[-1]
         with torch.device("meta"):
             try:
@@ -256,16 +259,30 @@ class AnyTimm:
             if len(names) != len(maps) or any(value.ndim != 4 for value in maps):
                 raise UsageError(f"timm.{model} gives {len(maps)} intermediates; expected a map for each of {names}.")
             taps = [Tap(n, v.shape[1], round(side / v.shape[2])) for n, v in zip(names, maps, strict=True)]
-            stride, view = max(tap.stride for tap in taps), "long512" if peer.resampled else "native"
-            try:
-                _pass(module, 2 * stride, 3 * stride)
-                gflop = _pass(module, 512 - 512 % stride, 512 - 512 % stride)[1]
-            except (AssertionError, RuntimeError):  # it takes nothing but the size that it was trained at
-                stride, view = 1, f"square{side}"
+            pad, view = _pad(module, taps), "long512" if peer.resampled else "native"
+            if pad:
+                gflop = _pass(module, 512 - 512 % pad, 512 - 512 % pad)[1]
+            else:
+                pad, view = 1, f"square{side}"
         if peer.resampled and isinstance(module.norm, torch.nn.LayerNorm):
             taps.append(taps[-1]._replace(name="norm"))
-        licence = config.license or "unknown"
-        return TimmFamily(peer._replace(taps=tuple(taps), pad=stride, licence=licence, view=view, gflop=gflop))
+        licence = LICENCES.get(config.license, config.license or "unknown")
+        return TimmFamily(peer._replace(taps=tuple(taps), pad=pad, licence=licence, view=view, gflop=gflop))
+
+
+def _pad(module: Any, taps: Sequence[Tap]) -> int:
+    """What sides must be multiples of: nothing (1) where each map covers a rest of its stride by itself, else the
+    largest stride; 0 where it takes nothing but the size that it was trained at.
+    """
+    stride = max(tap.stride for tap in taps)
+    for pad, (h, w) in ((1, (2 * stride + 1, 3 * stride - 1)), (stride, (2 * stride, 3 * stride))):
+        try:
+            maps, _ = _pass(module, h, w)
+        except (AssertionError, RuntimeError):
+            continue
+        if all(m.shape[2:] == (-(-h // tap.stride), -(-w // tap.stride)) for m, tap in zip(maps, taps, strict=True)):
+            return pad
+    return 0
 
 
 def _pass(module: Any, height: int, width: int) -> tuple[list[torch.Tensor], float]:
@@ -338,7 +355,7 @@ class TimmEncoder:
         wanted = sorted({names.index(tap) if tap != "norm" else len(names) - 1 for tap in taps})
         mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in self._peer.scale)
         with torch.inference_mode():
-            x = (pixels[:, :, :h, :w].to(self.device, torch.float32) / 255 - mean) / std
+            x = (pixels[:, :, :h, :w].to(self.device).float() / 255 - mean) / std
             x = torch.nn.functional.pad(x, (0, -w % self._peer.pad, 0, -h % self._peer.pad))
             maps = self._module.forward_intermediates(x, indices=wanted, intermediates_only=True, stop_early=True)
             found = {names[i]: value for i, value in zip(wanted, maps, strict=True)}

@@ -50,6 +50,30 @@ def test_facts_are_timms(family: Any) -> None:
     assert [(t.channels, t.stride) for t in taps] == [(f["num_chs"], f["reduction"]) for f in info]
 
 
+def test_no_peer_is_another_network_than_its_weights_mean() -> None:
+    """The trap: OpenAI's CLIP has another GELU than the network that timm's plain name builds; the tensors fit both. Of
+    such weights timm's configuration has a note.
+    """
+    for family in FAMILIES:
+        notes = timm.get_pretrained_cfg(family.peer.model).notes or ()
+        assert not notes or ("quickgelu" in str(notes).lower() and "quickgelu" in family.peer.model)
+    codes = [TIMM.named(f"vit_base_patch16_clip{gelu}_224").load(RANDOM, "cpu").identity for gelu in ("", "_quickgelu")]
+    assert codes[0].weights == codes[1].weights
+    assert codes[0].code != codes[1].code
+    module: Any = build(CLIP_VIT_B.peer)
+    assert type(module.blocks[0].mlp.act).__name__ == "QuickGELU"
+
+
+def test_a_peer_and_timms_name_of_it_give_the_same_maps() -> None:
+    """The trap: one padded to whole strides and the other not are two features of one network."""
+    pixels = cat(101, 75)
+    one, other = RESNET50.load(RANDOM, "cpu"), TIMM.named("resnet50").load(RANDOM, "cpu")
+    mine = one.encode(pixels, (101, 75), ["stage.2", "stage.4"])
+    theirs = other.encode(pixels, (101, 75), ["layer2", "layer4"])
+    assert all(torch.equal(a, b) for a, b in zip(mine.values(), theirs.values(), strict=True))
+    assert TIMM.named("convnext_tiny").peer.pad == CONVNEXT_TINY.peer.pad
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.spec.name)
 def test_the_declared_cost_is_the_real_one(family: Any) -> None:
     """Counted by torch on 512 x 512 pixels, less what patches do not cover."""
@@ -130,7 +154,7 @@ def test_a_file_of_timms_tensors_is_taken_and_stamped(tmp_path: Path) -> None:
 
 ANY = {  # PE's smallest among them -> view, multiple of sides, first and last tap
     "vit_tiny_patch16_224": ("long512", 16, ("blocks.0", 192, 16), ("norm", 192, 16)),
-    "resnet18": ("native", 32, ("act1", 64, 2), ("layer4", 512, 32)),
+    "resnet18": ("native", 1, ("act1", 64, 2), ("layer4", 512, 32)),
     "vit_pe_core_tiny_patch16_384.fb": ("long512", 16, ("blocks.0", 192, 16), ("norm", 192, 16)),
     "vit_pe_spatial_tiny_patch16_512.fb": ("long512", 16, ("blocks.0", 192, 16), ("blocks.11", 192, 16)),
     "mixer_s32_224": ("square224", 1, ("blocks.0", 512, 32), ("blocks.7", 512, 32)),

@@ -19,7 +19,8 @@ def test_every_name_has_a_line() -> None:
 def test_a_dotted_name_is_any_network_of_timms() -> None:
     facts = info("timm.resnet18").facts
     assert facts["taps"]["layer4"] == "512 channels, stride 32"
-    assert facts["licence"] == "apache-2.0"
+    assert facts["licence"] == "Apache-2.0"
+    assert facts["training data"].startswith("as the tag 'a1_in1k' says; https://")
     for name in ("resnet18", "other.resnet18", "sam-tiny.resnet18"):
         with pytest.raises(UsageError, match=f"Unknown encoder '{name}'"):
             encoders().get(name)
