@@ -188,19 +188,23 @@ COMMIT_SCHEMA = pa.schema(
 )
 
 
-def write_commit(folder: Path, commit: Commit) -> None:
+def write_commit(folder: Path, commit: Commit) -> tuple[Path, Commit]:
     """Writes `blocks/<p>-<block>.<n>.parquet` under the lowest free n, unless a commit that covers its features is
-    there.
+    there; returns the one that stands for them now, and its file.
     """
     facts = {"plan": commit.plan, "block": commit.block, "features": list(commit.features)}
     content = tables.parquet(commit_table([commit]), facts)
     n = 0
-    while not objects.put_once(folder / f"{commit.plan}-{commit.block}.{n}.parquet", [content]):
+    while True:
+        file = folder / f"{commit.plan}-{commit.block}.{n}.parquet"
+        if objects.put_once(file, [content]):
+            objects.sync_folder(folder)
+            return file, commit
         with contextlib.suppress(StoreError):  # a damaged commit stands for nothing; ours gets the next number
-            if set(commit.features) <= set(read_commit(folder / f"{commit.plan}-{commit.block}.{n}.parquet").features):
-                return
+            found = read_commit(file)
+            if set(commit.features) <= set(found.features):
+                return file, found
         n += 1
-    objects.sync_folder(folder)
 
 
 def commit_table(commits: Iterable[Commit]) -> pa.Table:

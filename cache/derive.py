@@ -79,7 +79,7 @@ def derive(
         given = _rows(store, where, items, names)
         shapes = {stored_name(n): Shape(store.layout.capacity(plan, n, grid), store.width(n)) for n in names}
         done = write_block(store.layout, plan.number, len(plan.blocks), where[1], shapes, given)
-        rows, left = rows + done * len(items), left + (not done) * len(items)
+        rows, left = (rows + len(items), left) if done else (rows, left + len(items))
         store.refresh()
         advance(len(items))
     return Derived(rows, left)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import google_crc32c
@@ -22,7 +23,7 @@ FORMAT = 1
 SUMMARY_CHUNK = 8
 CHUNK_BYTES = 128 * 1024
 ABSENT = np.uint64(2**64 - 1)
-Part = bytes | memoryview
+Part = NDArray[np.uint8]
 
 
 def array_path(tap: str, what: str, plan: int) -> str:
@@ -47,6 +48,7 @@ def capacity(most: int, inner: int) -> int:
     return max(1, -(-most // inner)) * inner
 
 
+@lru_cache
 def array_document(blocks: int, rows: int, width: int, inner: int, form: Form) -> bytes:
     """`zarr.json` of one plan's array: a function of plan and feature alone, so that whoever comes first writes the
     same.
@@ -87,23 +89,24 @@ def _json(document: dict[str, Any]) -> bytes:
 
 
 def shard_parts(rows: Sequence[NDArray[Any]], width: int, capacity_rows: int, inner: int, form: Form) -> list[Part]:
-    """The bytes of one shard, in pieces that are not copied together.
+    """The bytes of one shard, in parts that are not copied together: one of each array that has any numbers, then the
+    rest.
 
     Args:
         rows: arrays (n_i, width) that follow each other from row 0.
     """
-    parts: list[Part] = [memoryview(np.ascontiguousarray(a, dtype=form.dtype)).cast("B") for a in rows if a.size]
+    parts: list[Part] = [np.ascontiguousarray(a, form.dtype).reshape(-1).view(np.uint8) for a in rows if a.size]
     used = sum(len(a) for a in rows)
     chunks = -(-used // inner)
     padding = np.full((chunks * inner - used, width), float(form.fill), dtype=form.dtype)
     if padding.size:
-        parts.append(padding.tobytes())
+        parts.append(padding.reshape(-1).view(np.uint8))
     size = inner * width * form.dtype.itemsize
     index = np.full((capacity_rows // inner, 2), ABSENT, dtype="<u8")
     index[:chunks, 0] = np.arange(chunks, dtype=np.uint64) * np.uint64(size)
     index[:chunks, 1] = size
-    raw = index.tobytes()
-    return [*parts, raw, google_crc32c.value(raw).to_bytes(4, "little")]
+    raw = index.reshape(-1).view(np.uint8)
+    return [*parts, raw, np.frombuffer(crc32c(raw).to_bytes(4, "little"), np.uint8)]
 
 
 def index_is_whole(shard: NDArray[np.uint8], capacity_rows: int, inner: int) -> bool:

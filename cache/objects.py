@@ -11,13 +11,12 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Buffer, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from cache.errors import StoreError
 
-Buffer = bytes | bytearray | memoryview
 LARGE = 1 << 20
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ Check = Literal["always", "first", "never"]
 
 PIECE = 128 << 10  # bytes
 _checked: set[tuple[str, int]] = set()  # (file, first row): what this process has found whole
+
+
+class Found(NamedTuple):
+    """A row's bytes, mapped; `key` remembers them as checked: the file, and the first row in it."""
+
+    rows: NDArray[Any]
+    key: tuple[str, int]
+    shard: Shard
 
 
 class Features:
@@ -134,31 +142,33 @@ class Features:
 
     def read_into(self, name: str, rows: Rows, out: NDArray[np.float16]) -> None:
         """Maps of one grid copied into `out` (n, h, w, C), contiguous; one that is used again costs no new memory."""
-        lines, plain = out.reshape(len(out), -1), parse_feature(name).what == MAP
-        for k, row in enumerate(rows.tolist()):
-            if plain:
-                self._copy(name, row, lines[k])
-            else:
+        lines = out.reshape(len(out), -1)
+        if parse_feature(name).what != MAP:
+            for k, row in enumerate(rows.tolist()):
                 lines[k] = self.map(name, row).reshape(-1)
-
-    def _copy(self, name: str, row: int, line: NDArray[np.float16]) -> None:
-        """A map that lies as it is read, into a line of memory. On its first read piece by piece: what was just copied
-        is still in the processor's cache when its checksum is taken, which is that of what is handed out.
-        """
-        shard, span = self._shard(name, row), self._spans[name][row]
-        found, key = _rows_of(shard, span)
-        if len(found) != span.rows:
-            raise self._damaged(name, row, "a truncated shard")
-        if not self._to_check(key):
-            line[:] = found.reshape(-1)
             return
-        fetch(shard, key[1], len(found))
-        bytes_found, bytes_given, crc = found.reshape(-1).view(np.uint8), line.view(np.uint8), 0
+        found = [self._found(name, row) for row in rows.tolist()]
+        if found and not any(self._to_check(one.key) for one in found):
+            # In one call: between two copies of 2 MB, all that Python touches has to be brought into the cache again.
+            np.concatenate([one.rows for one in found], out=out.reshape(-1, out.shape[-1]))
+            return
+        for row, one, line in zip(rows.tolist(), found, lines, strict=True):
+            if self._to_check(one.key):
+                self._copy_checked(name, row, one, line)
+            else:
+                line[:] = one.rows.reshape(-1)
+
+    def _copy_checked(self, name: str, row: int, found: Found, line: NDArray[np.float16]) -> None:
+        """A map that lies as it is read, into a line of memory, piece by piece: what was just copied is still in the
+        processor's cache when its checksum is taken, which is that of what is handed out.
+        """
+        fetch(found.shard, found.key[1], len(found.rows))
+        bytes_found, bytes_given, crc = found.rows.reshape(-1).view(np.uint8), line.view(np.uint8), 0
         for start in range(0, len(bytes_given), PIECE):
             piece = bytes_given[start : start + PIECE]
             piece[:] = bytes_found[start : start + PIECE]
             crc = format.crc32c(piece, crc)
-        self._compare(name, row, crc, key)
+        self._compare(name, row, crc, found.key)
 
     def problem(self, name: str, row: int) -> str:
         """What is wrong with a row's bytes or its shard's index, read now; "" where nothing is."""
@@ -167,7 +177,7 @@ class Features:
             shard = self._shards.get(self._stored[name], span.plan, span.block)
         except StoreError:
             return "the shard or its array's document is missing or cannot be read"
-        found, _ = _rows_of(shard, span)
+        found = _rows_of(shard, span).rows
         if len(found) != span.rows:
             return "the shard is truncated"
         if format.crc32c(found) != span.crc32c:
@@ -178,14 +188,19 @@ class Features:
 
     def stored(self, name: str, row: int) -> NDArray[Any]:
         """One row's feature as it lies in its array, (n, width), checked."""
+        found = self._found(name, row)
+        if self._to_check(found.key):
+            fetch(found.shard, found.key[1], len(found.rows))
+            self._compare(name, row, format.crc32c(found.rows), found.key)
+        return found.rows
+
+    def _found(self, name: str, row: int) -> Found:
+        """Where a row's bytes are mapped; all of its rows are there."""
         shard = self._shard(name, row)
-        span = self._spans[name][row]
-        found, key = _rows_of(shard, span)
-        if len(found) != span.rows:
+        span = self._spans[name][row]  # after the shard, which may have been found elsewhere
+        found = _rows_of(shard, span)
+        if len(found.rows) != span.rows:
             raise self._damaged(name, row, "a truncated shard")
-        if self._to_check(key):
-            fetch(shard, key[1], len(found))
-            self._compare(name, row, format.crc32c(found), key)
         return found
 
     def _to_check(self, key: tuple[str, int]) -> bool:
@@ -225,8 +240,8 @@ class Features:
         )
 
 
-def _rows_of(shard: Shard, span: Span) -> tuple[NDArray[Any], tuple[str, int]]:
-    """The rows of a span, and the key that remembers them as checked."""
+def _rows_of(shard: Shard, span: Span) -> Found:
+    """The rows of a span; fewer where the shard is torn."""
     first = span.offset - span.block * shard.capacity
     rows = shard.rows[first : first + span.rows] if first >= 0 else shard.rows[:0]  # else the commit lies
-    return rows, (shard.file, first)
+    return Found(rows, (shard.file, first), shard)

@@ -7,11 +7,11 @@ commit. A plan that replaces others takes their place at once, when the last of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cache import blocks, index
+from cache import blocks, index, tables
 from cache.blocks import Commit, Plan, PlanItem
 from cache.errors import StoreError
 from cache.shards import Span
@@ -37,8 +37,6 @@ class Snapshot:
         unfinished: compactions that do not count yet.
         commits: of every plan that is there, by block.
         highest: number of a plan that left anything behind, its file or not.
-        planned: id -> its newest plan, block and item.
-        live: id -> plan and block that count.
         unindexed, indexed: commits that were read one by one, and those that the index knew.
     """
 
@@ -53,14 +51,6 @@ class Snapshot:
         self.plans = {n: plan for n, plan in every.items() if n not in self.dead and n not in self.unfinished}
         self.commits, self.damaged = commits, [d for d in damaged if d.plan in self.plans]
         self.highest = self.unindexed = self.indexed = 0
-        self.planned: dict[str, tuple[int, int, PlanItem]] = {}
-        self.live: dict[str, Where] = {}
-        for plan in self.ordered:
-            for b, items in enumerate(plan.blocks):
-                for item in items:
-                    self.planned[item.id] = (plan.number, b, item)
-                    if (plan.number, b) in commits:
-                        self.live[item.id] = (plan.number, b)
 
     @property
     def ordered(self) -> list[Plan]:
@@ -73,6 +63,27 @@ class Snapshot:
         or something is damaged.
         """
         return any(plan.replaces and not _is_finished(plan, self.commits) for plan in self.plans.values())
+
+    @cached_property
+    def planned(self) -> dict[str, tuple[int, int, PlanItem]]:
+        """id -> its newest plan, block and item."""
+        return {
+            item.id: (plan.number, b, item)
+            for plan in self.ordered
+            for b, items in enumerate(plan.blocks)
+            for item in items
+        }
+
+    @cached_property
+    def live(self) -> dict[str, Where]:
+        """id -> plan and block that count."""
+        return {
+            item.id: (plan.number, b)
+            for plan in self.ordered
+            for b, items in enumerate(plan.blocks)
+            if (plan.number, b) in self.commits
+            for item in items
+        }
 
     @cached_property
     def counting(self) -> set[Where]:
@@ -160,15 +171,13 @@ class Disk:
                 continue
             read.append(file)
             try:
-                commit = _kept(self._commits, file, self._read)
+                commit = _kept(self._commits, file, partial(self._read, plan=plans[number]))
             except StoreError:
                 damaged.append(Damaged(number, block, file))
                 continue
             vanished |= commit is None
-            if commit is not None and _fits(commit, plans[number]):
+            if commit is not None:
                 commits.setdefault((number, block), []).append(commit)
-            elif commit is not None:
-                damaged.append(Damaged(number, block, file))
         if vanished and not settle:
             return None
         found = Snapshot(plans, commits, damaged)
@@ -177,16 +186,30 @@ class Disk:
         found.unindexed = len(read) - found.indexed
         return found
 
-    def _read(self, file: Path) -> Commit:
-        """A commit, as the index has it or from its file."""
+    def _read(self, file: Path, plan: Plan) -> Commit:
+        """A commit, as the index has it or from its file.
+
+        Raises:
+            StoreError: damaged, or of other images than its plan says.
+        """
         now = index.stamp(file)
         if now is not None:
             self._stamps[file] = now
         stamp, commit = (self._index or {}).get(file.name, (None, None))
-        if commit is not None and now == stamp:
+        named = commit is not None and now == stamp
+        if commit is None or not named:
+            commit = blocks.read_commit(file)
+        if not _fits(commit, plan):
+            raise StoreError(tables.damaged(file, "other images than its plan puts there"))
+        if named:
             self._named.add(file)
-            return commit
-        return blocks.read_commit(file)
+        return commit
+
+    def keep(self, file: Path, commit: Commit, plan: Plan) -> None:
+        """Takes a commit that was just written, or found in its place, as read."""
+        now = index.stamp(file)
+        if now is not None and _fits(commit, plan):
+            self._stamps[file], self._commits[file] = now, commit
 
     def write_index(self) -> None:
         """Writes an index of the commits that this object has read."""

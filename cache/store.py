@@ -318,7 +318,8 @@ class FeatureStore:
             )
         plan = self.state.plans.get(task.plan)
         if plan is None:
-            return self.refresh()
+            self.refresh()
+            return
         given = [_given(row, item, task.features) for row, item in zip(rows, task.items, strict=True)]
         self._check(task, given, grid)
         shapes = {stored_name(f): Shape(self.layout.capacity(plan, f, grid), self.width(f)) for f in task.features}
@@ -327,21 +328,22 @@ class FeatureStore:
             for stored, shape in shapes.items()
         )
         try:
-            done = fits and write_block(self.layout, plan.number, len(plan.blocks), task.block, shapes, given)
+            done = write_block(self.layout, plan.number, len(plan.blocks), task.block, shapes, given) if fits else None
         except StoreError:
             self.refresh()
             if task.plan in self.state.plans:
                 raise
-            return None  # compacted away under our hands
+            return  # compacted away under our hands
         self.refresh()
-        if not done:
+        if done is None:
             here = [i for i in task.items if self.state.planned.get(i.id, (0, 0))[:2] == (task.plan, task.block)]
             if here and self.pending(task.features, [here[0].id]):
                 self.plan(here, heavy=planning.is_small(self.state, [task.plan]), anew=True)
-        elif index.is_due(self.state.unindexed, self.state.indexed):
+            return
+        self.disk.keep(*done, plan)
+        if index.is_due(self.state.unindexed, self.state.indexed):
             self.disk.write_index()
             self.refresh()
-        return None
 
     def agreed(self, name: str, find: Callable[[], int]) -> int:
         """A number that all who write to this store go by: as whoever came first found it."""

@@ -23,7 +23,9 @@ def parquet(table: pa.Table, facts: dict[str, Any]) -> bytes:
     text = json.dumps(facts, sort_keys=True)
     table = table.replace_schema_metadata({"facts": text, "sha256": _digest(table, text)})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True, compression="zstd", store_schema=True)
+    pq.write_table(
+        table, sink, write_page_checksum=True, compression="zstd", use_dictionary=False, write_statistics=False
+    )
     return sink.getvalue().to_pybytes()
 
 

@@ -16,6 +16,7 @@ from cache.features import parse_feature
 from cache.forms import Lines, form_of
 from cache.layout import Layout
 
+PIECE = 256 << 10  # bytes
 Placed = list[tuple[int, int, int, int]]  # offset, h, w, crc32c of each row
 
 
@@ -59,7 +60,7 @@ class Shape(NamedTuple):
 
 def write_block(
     layout: Layout, plan: int, count: int, block: int, shapes: Mapping[str, Shape], rows: Sequence[Given]
-) -> bool:
+) -> tuple[Path, Commit] | None:
     """Writes the shards of a block and its commit; equal bytes that are there already are adopted.
 
     Args:
@@ -68,7 +69,8 @@ def write_block(
         rows: the images of the block, in its order.
 
     Returns:
-        False where another shard of this name is there, without a commit for it: nothing was committed.
+        The commit that stands for them now, and its file; None where another shard of this name is there, without a
+        commit for it: nothing was committed.
 
     Raises:
         StoreError: the disk is full, or an array of this name has another shape.
@@ -86,7 +88,7 @@ def write_block(
         if not objects.put_once(file, _summed(parts, sums), size=sum(map(len, parts))):
             sums.clear()
             if not objects.same(file, _summed(parts, sums)):
-                return False
+                return None
         objects.sync_folder(folder)
         placed.append(_placed(rows, lines, sums, block * capacity))
     nothing: list[list[int]] = [[], [], [], []]
@@ -104,15 +106,20 @@ def write_block(
         )
         for i, row in enumerate(rows)
     )
-    blocks.write_commit(layout.store / "blocks", Commit(plan, block, tuple(shapes), commit_rows))
-    return True
+    return blocks.write_commit(layout.store / "blocks", Commit(plan, block, tuple(shapes), commit_rows))
 
 
 def _summed(parts: Sequence[format.Part], sums: list[int]) -> Iterator[format.Part]:
-    """The parts; each one's crc32c is taken just before it is written, which then finds it in the processor's cache."""
+    """The parts, piece by piece, and each part's crc32c: what was just written is still in the processor's cache when
+    its checksum is taken.
+    """
     for part in parts:
-        sums.append(format.crc32c(np.frombuffer(part, np.uint8)))
-        yield part
+        crc = 0
+        for start in range(0, len(part), PIECE):
+            piece = part[start : start + PIECE]
+            yield piece
+            crc = format.crc32c(piece, crc)
+        sums.append(crc)
 
 
 def _placed(rows: Sequence[Given], lines: Sequence[Lines], sums: Sequence[int], first: int) -> Placed:
@@ -127,16 +134,19 @@ def _placed(rows: Sequence[Given], lines: Sequence[Lines], sums: Sequence[int], 
 
 
 def _array(layout: Layout, stored: str, plan: int, document: bytes) -> Path:
-    """The folder of a feature's array in a plan; its documents are written first, put-once."""
+    """The folder of a feature's array in a plan; its documents are written first, put-once, its own last of all."""
+    folder = layout.array(stored, plan)
+    if objects.same(folder / "zarr.json", [document]):
+        return folder
     name, top = parse_feature(stored), layout.folder
     empty = format.group_document({})
     for group in (top / name.tap, top / name.tap / name.what):
         if objects.put_once(group / "zarr.json", [empty], aside=layout.store):  # zarr warns of a part in a group
             objects.sync_folder(group.parent)
-    folder = layout.array(stored, plan)
     if not objects.put_once(folder / "zarr.json", [document]) and not objects.same(folder / "zarr.json", [document]):
         raise StoreError(
             f"{folder} has another shape than its plan. Was the store written by a changed encoder? Use "
             "another --store."
         )
+    objects.sync_folder(folder.parent)
     return folder

@@ -5,7 +5,7 @@ answer is known. Imported by conftest.py, and by the processes that the crash te
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,6 @@ def work(
     ids: Sequence[str],
     encoder: Any = None,
     batch_size: int | None = None,
-    between: Callable[[], object] = lambda: None,
 ) -> int:
     """What an engine does with a planned store: encodes what is pending; returns how many images."""
     encoder, view = encoder or FakeEncoder(), parse_view("native")
@@ -130,7 +129,6 @@ def work(
         for task in store.pending(wanted, ids):
             items = [Item(i.id, folder / i.path, i.sha256, i.width, i.height) for i in task.items]
             rows = list(encode_items(items, encoder, view, task.features, batch_size=batch_size, threads=1))
-            between()
             store.write(task, rows, SPEC.grid_of(view))
             done += len(rows)
     return done

@@ -379,13 +379,20 @@ def test_a_read_only_store_can_be_read(tmp_path: Path, images: Path, fakes: Modu
             Path(folder).chmod(0o755)
 
 
-def test_each_commit_is_read_from_the_disk_once(
+def test_a_commit_is_read_from_the_disk_once_and_never_by_who_wrote_it(
     tmp_path: Path, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trap: a look after every block that reads all commits again costs the square of the blocks."""
+    """The traps: a look after every block that reads all commits again costs the square of the blocks; a writer that
+    believes itself knows other things than the disk says.
+    """
     ids = fakes.write_images(tmp_path / "images", [(5, 6)] * 100)
     read, real = [], blocks.read_commit
     monkeypatch.setattr(blocks, "read_commit", lambda path: read.append(path) or real(path))
     store = fakes.fill(tmp_path, tmp_path / "images", ids)
     assert len(store.ids()) == 100
+    assert read == []
+    reader = FeatureStore.open(store.path)
+    for _ in range(2):
+        reader.refresh()
+        assert reader.state.commits == store.state.commits
     assert len(read) == len(set(read)) == 4
