@@ -41,21 +41,20 @@ def across(learnt: Dataset, learnt_ids: Iterable[str], asked: Dataset, asked_ids
     Ids and groups are names within a dataset: equal ones in two datasets say nothing. Contents are compared only where
     the sha256 is known.
     """
-    left, right = (_with_references(*side) for side in ((learnt.manifest, learnt_ids), (asked.manifest, asked_ids)))
-    keys = sorted((set(left) & set(right)) - {""})
-    concerned = sorted(name for key in keys for name in right[key])
-    return [Leak("content", (learnt.name, asked.name), tuple(keys), tuple(concerned))] if keys else []
+    (_, left), (ids, right) = (
+        _with_references(*side) for side in ((learnt.manifest, learnt_ids), (asked.manifest, asked_ids))
+    )
+    keys = texts.common(left, right)
+    concerned = texts.chosen(ids, texts.among(right, keys))
+    return [Leak("content", (learnt.name, asked.name), _sorted(keys), _sorted(concerned))] if len(keys) else []
 
 
-def _with_references(manifest: pd.DataFrame, ids: Iterable[str]) -> dict[str, list[str]]:
-    """sha256 -> ids that have it, of some rows and of their references."""
-    wanted = set(ids)
-    wanted |= {r for i, r in zip(manifest["id"], manifest["reference"], strict=True) if i in wanted}
-    found: dict[str, list[str]] = {}
-    for name, digest in zip(manifest["id"], manifest["sha256"], strict=True):
-        if name in wanted:
-            found.setdefault(digest, []).append(name)
-    return found
+def _with_references(manifest: pd.DataFrame, ids: Iterable[str]) -> tuple[pa.LargeStringArray, pa.LargeStringArray]:
+    """Ids and sha256 of some rows and of their references."""
+    known, references, digests = (texts.arrow(manifest[column]) for column in ("id", "reference", "sha256"))
+    here = texts.among(known, texts.arrow(ids))
+    here |= texts.among(known, texts.chosen(references, here))
+    return texts.chosen(known, here), texts.chosen(digests, here)
 
 
 def check(split: Split, manifest: pd.DataFrame) -> list[Leak]:
