@@ -188,8 +188,12 @@ class FeatureStore:
         return not have or any((folder / format.shard_name(block)).exists() for folder in arrays - covered)
 
     def known(self) -> dict[str, PlanItem]:
-        """Each planned image as its newest plan has it; what has the same size and time is not read again."""
+        """Each planned image as its newest plan has it."""
         return {image_id: item for image_id, (_, _, item) in self.state.planned.items()}
+
+    def seen(self) -> dict[str, str]:
+        """id -> sha256 of each planned image's file as it was last found; see `cache.planning.seen`."""
+        return planning.seen(self.state)
 
     def status(self) -> Status:
         """Counts; walks the folder for its bytes."""
