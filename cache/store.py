@@ -238,7 +238,15 @@ class FeatureStore:
             widths={n: self.width(parse_feature(n)) for n in names},
             identity=self.key8,
             again=self._look_again,
+            images=[(row.width, row.height) for row in map(self.state.rows.__getitem__, spans)],
+            shown=self.shown,
         )
+
+    def shown(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of what the store's view makes of an image of this size, before crops or tiles are cut."""
+        from cache.views import parse_view
+
+        return parse_view(self.identity.view.name).size(width, height)
 
     def stored_name(self, name: FeatureName) -> str:
         """`stage.6:moments.1`: a summary's revision is part of what is on the disk."""
