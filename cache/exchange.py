@@ -117,6 +117,9 @@ def _facts(store: FeatureStore, items: Sequence[PlanItem]) -> dict[str, list[Any
     """What is known of each image, as columns."""
     spans, failed = store.state.spans
     columns: dict[str, list[Any]] = {field: [item[k] for item in items] for k, field in enumerate(PlanItem._fields)}
+    # Not known of an image that has no size: its header could not be read.
+    shown = [store.shown(item.width, item.height) if item.width else (0, 0) for item in items]
+    columns["shown_width"], columns["shown_height"] = [w for w, _ in shown], [h for _, h in shown]
     columns["status"] = ["ok" if item.id in spans else "failed" for item in items]
     columns["reason"] = [failed.get(item.id, "") for item in items]
     return columns

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -50,14 +51,20 @@ def key8(identity: Identity) -> str:
 
 def differences(one: Identity, other: Identity) -> list[str]:
     """The fields that differ, as `encoder.weights: abc, not def`."""
+    left, right = what_differs([one, other])
+    return [f"{key}: {left[key]}, not {right[key]}" for key in left]
 
-    def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(value, dict):
-            return {prefix[:-1]: value}
-        result: dict[str, Any] = {}
-        for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]  # JSON
-            result |= flat(inner, f"{prefix}{key}.")
-        return result
 
-    left, right = flat(msgspec.to_builtins(one)), flat(msgspec.to_builtins(other))
-    return [f"{key}: {left[key]}, not {right[key]}" for key in left if left[key] != right[key]]
+def what_differs(identities: Sequence[Identity]) -> list[dict[str, str]]:
+    """Of each, the fields in which they are not all alike, as `{"encoder.weights": "abc"}`."""
+    every = [_flat(msgspec.to_builtins(identity)) for identity in identities]
+    return [{key: value for key, value in one.items() if any(o[key] != value for o in every)} for one in every]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix[:-1]: value}
+    result: dict[str, Any] = {}
+    for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]  # JSON
+        result |= _flat(inner, f"{prefix}{key}.")
+    return result

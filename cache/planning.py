@@ -4,10 +4,10 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cache import blocks
-from cache.blocks import BlockTask, PlanItem
+from cache.blocks import BlockTask, CommitRow, PlanItem
 from cache.features import FeatureName
 from cache.layout import Layout, plain_name, stored_name
 from cache.snapshot import Snapshot
@@ -21,14 +21,26 @@ def passing(state: Snapshot) -> set[str]:
     """
     return {
         row.id
-        for where in state.counting
-        for commit in state.commits[where]
-        for row in commit.rows
-        if row.status != "ok"
-        and state.live[row.id] == where
-        and state.planned[row.id][:2] == where
-        and (row.sha256 != state.planned[row.id][2].sha256 or row.reason.startswith(PASSING))
+        for row in _failed(state)
+        if row.sha256 != state.planned[row.id][2].sha256 or row.reason.startswith(PASSING)
     }
+
+
+def seen(state: Snapshot) -> dict[str, str]:
+    """id -> sha256 of the bytes that the file had when it was last looked at for this store: when it was planned, or
+    when it failed since ("": it could not be read). Whoever remembers another has to look again.
+    """
+    planned = {image_id: item.sha256 for image_id, (_, _, item) in state.planned.items()}
+    return planned | {row.id: row.sha256 for row in _failed(state)}
+
+
+def _failed(state: Snapshot) -> Iterator[CommitRow]:
+    """Failed rows that count and have not been planned anew."""
+    for where in sorted(state.counting):
+        for commit in state.commits[where]:
+            for row in commit.rows:
+                if row.status != "ok" and state.live[row.id] == where and state.planned[row.id][:2] == where:
+                    yield row
 
 
 def to_plan(state: Snapshot, wanted: Sequence[PlanItem], anew: bool) -> list[PlanItem]:

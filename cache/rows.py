@@ -52,6 +52,8 @@ class Features:
         widths: dict[str, int],
         identity: str,
         again: Callable[[], Mapping[str, Mapping[str, Span]]],
+        images: list[tuple[int, int]],
+        shown: Callable[[int, int], tuple[int, int]],
         check: Check = "first",
     ) -> None:
         self.ids, self.names = ids, names
@@ -59,6 +61,7 @@ class Features:
         self._shards, self._spans, self._stored = shards, spans, stored
         self._widths, self._identity = widths, identity
         self._again = again  # looks at the disk again: where everything lies now
+        self._images, self._shown = images, shown
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,6 +89,13 @@ class Features:
         """(n, 2): height and width of every row's map."""
         return np.array([(s.h, s.w) for s in self._spans[name]], dtype=np.int64).reshape(-1, 2)
 
+    def sizes(self) -> NDArray[np.int64]:
+        """(n, 4), pixels: width and height of every row's image as decoded (orientation applied), then as the view
+        resized it (`View.size`; crops and tiles are cut from that). Their ratio is the scale.
+        """
+        known = {size: (*size, *self._shown(*size)) for size in set(self._images)}
+        return np.array([known[size] for size in self._images], dtype=np.int64).reshape(-1, 4)
+
     def take(self, rows: Rows) -> Features:
         """The given rows, in the given order."""
         return Features(
@@ -97,6 +107,8 @@ class Features:
             self._widths,
             self._identity,
             self._again,
+            [self._images[i] for i in rows],
+            self._shown,
             self.check,
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cache import blocks, index, tables
-from cache.blocks import Commit, Plan, PlanItem
+from cache.blocks import Commit, CommitRow, Plan, PlanItem
 from cache.errors import StoreError
 from cache.shards import Span
 
@@ -109,6 +109,12 @@ class Snapshot:
                         h, w, rows = row.h[i], row.w[i], forms[i].rows(row.h[i], row.w[i])
                         mine.setdefault(feature, Span(*where, row.offset[i], h, w, row.crc32c[i], rows))
         return spans, {i: reason for i, reason in failed.items() if i not in spans}
+
+    @cached_property
+    def rows(self) -> dict[str, CommitRow]:
+        """What was read of each live id, by its block's commits: a row that did not fail where there is any."""
+        mine = [r for w in self.counting for commit in self.commits[w] for r in commit.rows if self.live[r.id] == w]
+        return {row.id: row for row in sorted(mine, key=lambda row: row.status == "ok")}
 
     def features_of(self, where: Where) -> set[str]:
         """Stored features that a block has commits for."""

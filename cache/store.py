@@ -188,8 +188,12 @@ class FeatureStore:
         return not have or any((folder / format.shard_name(block)).exists() for folder in arrays - covered)
 
     def known(self) -> dict[str, PlanItem]:
-        """Each planned image as its newest plan has it; what has the same size and time is not read again."""
+        """Each planned image as its newest plan has it."""
         return {image_id: item for image_id, (_, _, item) in self.state.planned.items()}
+
+    def seen(self) -> dict[str, str]:
+        """id -> sha256 of each planned image's file as it was last found; see `cache.planning.seen`."""
+        return planning.seen(self.state)
 
     def status(self) -> Status:
         """Counts; walks the folder for its bytes."""
@@ -234,7 +238,15 @@ class FeatureStore:
             widths={n: self.width(parse_feature(n)) for n in names},
             identity=self.key8,
             again=self._look_again,
+            images=[(row.width, row.height) for row in map(self.state.rows.__getitem__, spans)],
+            shown=self.shown,
         )
+
+    def shown(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of what the store's view makes of an image of this size, before crops or tiles are cut."""
+        from cache.views import parse_view
+
+        return parse_view(self.identity.view.name).size(width, height)
 
     def stored_name(self, name: FeatureName) -> str:
         """`stage.6:moments.1`: a summary's revision is part of what is on the disk."""

@@ -1,14 +1,16 @@
-"""Reads every row of a store, says which is missing, torn or flipped, and plans just those again. Overwrites
-nothing.
+"""Reads every row of a store, says which is missing, torn, flipped or stale (of another file than there is now), and
+plans just those again. Overwrites nothing, and reads no image: the caller tells what they are now.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cache import index
+from cache import index, planning
+from cache.blocks import PlanItem
 from cache.errors import StoreError
 from cache.store import FeatureStore
 
@@ -19,6 +21,30 @@ class Finding(NamedTuple):
     path: Path
     id: str
     problem: str
+
+
+def stale(store: FeatureStore, images: Iterable[PlanItem]) -> list[Finding]:
+    """Rows that were made of other bytes than their image files have now; size and time of a file prove nothing.
+
+    A row whose file could not be read when it was to be encoded is not stale: the next `precompute` tries it anyway.
+
+    Args:
+        images: as they are now; those that could not be read have no sha256 and are not compared.
+    """
+    found: list[Finding] = []
+    for image in images:
+        row = store.state.rows.get(image.id)
+        if row is not None and row.sha256 and image.sha256 and row.sha256 != image.sha256:
+            failed = f" (it failed then: {row.reason})" if row.status != "ok" else ""
+            found.append(Finding(Path(image.path), image.id, f"another image file than was encoded{failed}"))
+    return found
+
+
+def plan_stale(store: FeatureStore, images: Sequence[PlanItem]) -> None:
+    """Plans images as they are now, unless that is done already; a store that cannot be written to is left."""
+    live = store.state.live
+    with contextlib.suppress(StoreError):
+        store.plan(images, planning.is_small(store.state, (live[i.id][0] for i in images)))
 
 
 def verify(store: FeatureStore) -> list[Finding]:

@@ -5,6 +5,7 @@ Order everywhere: what was typed, then `harness.toml`, then the environment (`IQ
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -225,6 +226,34 @@ def find_store(
     """
     from cache.store import FeatureStore
 
+    fitting = fitting_stores(folder, dataset, encoder, view, store_name)
+    if len(fitting) == 1:
+        return FeatureStore.open(fitting[0])
+    told = {
+        "--dataset": {path.parent.name for path in fitting},
+        "--encoder": {parts_of(path.name)[0] for path in fitting},
+        "--view": {parts_of(path.name)[1] for path in fitting},
+    }
+    flags = ", ".join(flag for flag, values in told.items() if len(values) > 1)
+    asked = _asked(dataset, encoder, view, store_name)
+    raise UsageError(
+        f"{len(fitting)} stores {f'fit {asked}' if asked else 'are there'}; say which by "
+        f"{flags}{', or by ' * bool(flags)}--store {folder}/DATASET/STORE:\n{_listing(fitting)}"
+    )
+
+
+def fitting_stores(
+    folder: Path,
+    dataset: str | None,
+    encoder: str | None = None,
+    view: str | None = None,
+    store_name: str | None = None,
+) -> list[Path]:
+    """The folders of all stores that fit, at least one.
+
+    Raises:
+        NotFoundError: no store, or none that fits.
+    """
     there = stores_under(folder)
     if not there:
         what = dataset or "NAME"
@@ -240,30 +269,59 @@ def find_store(
         and (view is None or parts_of(path.name)[1] == view)
         and (store_name is None or path.name == store_name)
     ]
-    listing = "\n".join(f"  {path.parent.name:20} {path.name}" for path in fitting or there)
-    if len(fitting) == 1:
-        return FeatureStore.open(fitting[0])
-    asked = " ".join(
-        f"--{key} {value}"
-        for key, value in (("dataset", dataset), ("encoder", encoder), ("view", view), ("store", store_name))
-        if value
+    if fitting:
+        return fitting
+    asked = _asked(dataset, encoder, view, store_name)
+    if store_name:
+        encoder, view = parts_of(store_name)
+    datasets = {path.parent.name for path in there}
+    extra = suggest(dataset, datasets).split(".")[0] if dataset and dataset not in datasets else ""
+    raise NotFoundError(
+        f"No store in {folder} fits {asked}{extra}. There are:\n{_listing(there)}\n"
+        f"Make it first: harness precompute --dataset {dataset or 'NAME'}"
+        + (f" --encoder {encoder}" if encoder else "")
+        + (f" --view {view}" if view else "")
+        + (f" (the store wanted is {store_name})" if store_name else "")
     )
-    if not fitting:
-        if store_name:
-            encoder, view = parts_of(store_name)
-        datasets = {path.parent.name for path in there}
-        extra = suggest(dataset, datasets).split(".")[0] if dataset and dataset not in datasets else ""
-        raise NotFoundError(
-            f"No store in {folder} fits {asked}{extra}. There are:\n{listing}\n"
-            f"Make it first: harness precompute --dataset {dataset or 'NAME'}"
-            + (f" --encoder {encoder}" if encoder else "")
-            + (f" --view {view}" if view else "")
-            + (f" (the store wanted is {store_name})" if store_name else "")
-        )
-    raise UsageError(
-        f"{len(fitting)} stores fit {asked or 'nothing in particular'}; say which by --dataset, --encoder and --view, "
-        f"or --store:\n{listing}"
+
+
+def _asked(dataset: str | None, encoder: str | None, view: str | None, store_name: str | None) -> str:
+    typed = (("dataset", dataset), ("encoder", encoder), ("view", view), ("store", store_name))
+    return " ".join(f"--{key} {value}" for key, value in typed if value)
+
+
+def _listing(paths: Sequence[Path]) -> str:
+    names = (f"  {path.parent.name:20} {path.name}" for path in paths)
+    return "\n".join(
+        name + (f"  ({in_words(differs)})" if differs else "")
+        for name, differs in zip(names, told_apart(paths), strict=True)
     )
+
+
+def told_apart(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Of each store, what sets it apart from others of its dataset, encoder and view, as `{"encoder.precision":
+    "bf16"}`: their names differ by the key alone. Empty where its name says all.
+    """
+    from cache.errors import CacheError
+    from cache.identity import Identity, what_differs
+    from cache.store import FeatureStore
+
+    alike: dict[tuple[str, str], list[Path]] = {}
+    for path in paths:
+        alike.setdefault((path.parent.name, path.name.rpartition("-")[0]), []).append(path)
+    found: dict[Path, dict[str, str]] = {}
+    for same in alike.values():
+        identities: dict[Path, Identity] = {}
+        for path in same if len(same) > 1 else ():
+            with contextlib.suppress(CacheError):  # one that is damaged is listed by its name
+                identities[path] = FeatureStore.open(path).identity
+        found |= zip(identities, what_differs(list(identities.values())), strict=True)
+    return [found.get(path, {}) for path in paths]
+
+
+def in_words(differs: dict[str, str]) -> str:
+    """`precision bf16, weights 3fa9c2e1`."""
+    return ", ".join(f"{key.rpartition('.')[2]} {value[:24]}" for key, value in differs.items())
 
 
 def run_folder(run: object, config: Config) -> Path:

@@ -13,6 +13,7 @@ import typer
 from harness.config import verb
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import RenderableType
 
     from cache.blocks import BlockTask
@@ -52,6 +53,8 @@ class Stored(msgspec.Struct, frozen=True):
         if self.failed:
             why = ", ".join(f"{n} {reason}" for reason, n in sorted(self.failures.items()))
             lines.append(f"  {self.failed} images failed: {why} (`harness stores info` lists them)")
+        if "changed" in self.failures:
+            lines.append("  changed: other bytes than at the last look; the same command again reads such a file anew")
         return lines
 
 
@@ -191,7 +194,8 @@ def precompute(
             earlier = saved.earlier(stores / data.name)
             if earlier is not None:  # what is known of the other images stays known
                 data = data.remembering(earlier)
-            data = data.filled(probe, ids=chosen, known=earlier, progress=bar.advance)
+            known = None if if_exists == "recompute" else _believed(earlier, [one.store for one in opened])
+            data = data.filled(probe, ids=chosen, known=known, progress=bar.advance)
         saved.save(data, stores / data.name)
         jobs = [_job(one, data, chosen, if_exists == "recompute", batch_size, devices, resolved) for one in todo]
         asked = [(job.view, [item for task in job.pending() for item in task.items]) for job in jobs]
@@ -229,6 +233,21 @@ class _Opened(NamedTuple):
     store: FeatureStore
     view: View
     wanted: list[FeatureName]
+
+
+def _believed(earlier: pd.DataFrame | None, stores: list[FeatureStore]) -> pd.DataFrame | None:
+    """The rows of an earlier manifest that no store contradicts. A file may be another although size and time are what
+    they were; once that was noticed (it failed as changed, `stores verify` read it) it is read again.
+    """
+    import numpy as np
+
+    from harness.datasets.manifest import column, select
+
+    if earlier is None:
+        return None
+    seen = [store.seen() for store in stores]
+    rows = zip(column(earlier, "id"), column(earlier, "sha256"), strict=True)
+    return select(earlier, np.array([all(s.get(i, known) == known for s in seen) for i, known in rows], dtype=bool))
 
 
 def _store(stores: Path, dataset: str, encoder: Encoder, view: View) -> FeatureStore:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -13,14 +14,21 @@ from harness.verbs.datasets import Facts
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from cache.blocks import PlanItem
+    from cache.errors import StoreError
     from cache.recompute import Agreement, Recomputed
     from cache.store import FeatureStore
+    from harness.datasets.dataset import Dataset
 
 STORE = Annotated[Path | None, typer.Option("--store", help="The stores' folder, or one store (default: ./stores).")]
 
 
 class StoreRow(msgspec.Struct, frozen=True):
-    """One line of `stores ls`."""
+    """One line of `stores ls`.
+
+    Attributes:
+        differs: what sets it apart from others of its dataset, encoder and view; empty where its name says all.
+    """
 
     dataset: str
     name: str
@@ -30,6 +38,7 @@ class StoreRow(msgspec.Struct, frozen=True):
     features: list[str]
     bytes: int
     stamps: list[str]
+    differs: dict[str, str] = {}
 
 
 class StoreTable(list[StoreRow]):
@@ -39,6 +48,7 @@ class StoreTable(list[StoreRow]):
         from rich.table import Table
 
         from harness.console import size
+        from harness.locate import in_words
 
         table = Table(box=None, header_style="bold")
         for heading in ("dataset", "store", "images", "failed", "pending", "features", "size", "encoder stamps"):
@@ -46,7 +56,7 @@ class StoreTable(list[StoreRow]):
         for r in self:
             table.add_row(
                 r.dataset,
-                r.name,
+                f"{r.name}\n  {in_words(r.differs)}" if r.differs else r.name,
                 str(r.images),
                 str(r.failed),
                 str(r.pending),
@@ -68,7 +78,7 @@ def _short(features: list[str]) -> str:
     )
 
 
-def _row(store: FeatureStore) -> StoreRow:
+def _row(store: FeatureStore, differs: dict[str, str]) -> StoreRow:
     status = store.status()
     return StoreRow(
         dataset=store.dataset,
@@ -79,11 +89,13 @@ def _row(store: FeatureStore) -> StoreRow:
         features=[str(f) for f in store.features()],
         bytes=status.bytes,
         stamps=list(store.provenance.get("stamps", [])),
+        differs=differs,
     )
 
 
 def ls(store: STORE = None) -> StoreTable:
-    """Lists the feature stores.
+    """Lists the feature stores; where some differ by more than dataset, encoder and view (weights, precision, device
+    ...), by what.
 
     Examples:
     harness stores ls
@@ -95,7 +107,9 @@ def ls(store: STORE = None) -> StoreTable:
     folder = store or config.load().path("stores", "stores")
     if store is not None and not store.is_dir():
         raise NotFoundError(f"Expected a folder of stores at {store}, found no such folder. Correct --store.")
-    return StoreTable(_row(FeatureStore.open(path)) for path in locate.stores_under(folder))
+    paths = locate.stores_under(folder)
+    apart = locate.told_apart(paths)
+    return StoreTable(_row(FeatureStore.open(path), d) for path, d in zip(paths, apart, strict=True))
 
 
 def find(folder: Path | None, dataset: str | None, encoder: str | None, view: str | None) -> FeatureStore:
@@ -110,8 +124,24 @@ ENCODER = Annotated[str | None, typer.Option(help="Only stores of this encoder."
 VIEW = Annotated[str | None, typer.Option(help="Only stores of this view.")]
 
 
-def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None, view: VIEW = None) -> Facts:
-    """Prints what is in a store and what its numbers mean: the identity in full, features, failures with reasons.
+MOST_SHOWN = 20
+
+
+class StoreFacts(Facts, frozen=True):
+    """What `stores info` tells; people see the first failed images, `--json` has all."""
+
+    def __rich__(self) -> RenderableType:
+        failed = self.facts["failed images"]
+        assert isinstance(failed, dict)
+        shown = dict(list(failed.items())[:MOST_SHOWN])
+        if len(failed) > len(shown):
+            shown["..."] = f"{len(failed) - len(shown)} more (--json lists all)"
+        return Facts(self.name, self.facts | {"failed images": shown or "none"}).__rich__()
+
+
+def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None, view: VIEW = None) -> StoreFacts:
+    """Prints what is in a store and what its numbers mean: the identity in full, features, each failed image with its
+    reason (the first 20; all with --json).
 
     Examples:
     harness stores info
@@ -119,9 +149,8 @@ def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None, 
     """
     opened = find(store, dataset, encoder, view)
     status = opened.status()
-    reasons: dict[str, int] = {}
-    for _, reason in opened.failures():
-        reasons[reason] = reasons.get(reason, 0) + 1
+    failures = dict(opened.failures())
+    reasons = dict(Counter(failures.values()))
     facts: dict[str, object] = {
         "path": str(opened.path),
         "key": opened.key8,
@@ -133,10 +162,11 @@ def info(store: STORE = None, dataset: DATASET = None, encoder: ENCODER = None, 
         "not in the identity": "labels, paths, which features are kept: none of them changes a number that is stored",
         "status": msgspec.to_builtins(status),
         "failures": reasons or "none",
+        "failed images": failures,
         "features": "\n".join(str(f) for f in opened.features()),
         "provenance": _flat(opened.provenance),
     }
-    return Facts(f"{opened.dataset} {opened.name}", facts)
+    return StoreFacts(f"{opened.dataset} {opened.name}", facts)
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:
@@ -152,14 +182,21 @@ class StoreReport(msgspec.Struct, frozen=True):
     """What `stores verify` found in one store.
 
     Attributes:
+        checked: images that have features, each row of which was read.
+        findings: rows that are damaged or stale, and files that cannot be read.
+        images: of those that were encoded, how many files were read and compared; `unseen`: how many were not.
+        unknown: why no image file was looked at; "" where they were.
         recomputed: one entry a feature; empty where nothing was encoded again.
-        changed: of the images encoded again, those whose file is another now, with the reason; no fault of the store.
+        changed: of the images encoded again, those whose file is not there or another meanwhile, with the reason.
         failed: those that can no longer be encoded.
     """
 
     store: str
     checked: int
     findings: list[dict[str, str]]
+    images: int = 0
+    unseen: int = 0
+    unknown: str = ""
     recomputed: list[Agreement] = []
     changed: dict[str, str] = {}
     failed: dict[str, str] = {}
@@ -169,13 +206,20 @@ class StoreReport(msgspec.Struct, frozen=True):
         """3 where anything is wrong."""
         return 3 if self.findings or self.failed or any(c.wrong for c in self.recomputed) else 0
 
+    def _looked(self) -> str:
+        """What was looked at beside the store."""
+        if self.unknown:
+            return f"Image files were not looked at: {self.unknown}"
+        unseen = f"; {self.unseen} of its images are not on this disk" if self.unseen else ""
+        return f"{self.images} image files read{unseen}."
+
     def __rich__(self) -> str:
-        lines = [f"{self.store}: {self.checked} images, every row there and every checksum right."]
-        if self.findings:
-            lines = [
-                f"{self.store}: {len(self.findings)} findings. `harness precompute` on the same dataset mends them."
-            ]
-            lines += [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings]
+        n = len(self.findings)
+        right = f"{n} finding{'s' * (n > 1)}" if n else "every row there and every checksum right"
+        lines = [f"{self.store}: {self.checked} images, {right}. {self._looked()}"]
+        lines += [f"  {f['path']}  {f['id']}  {f['problem']}" for f in self.findings]
+        if any(f["id"] for f in self.findings):
+            lines.append("  planned anew: the same `harness precompute` makes just these images again")
         for c in self.recomputed:
             lines.append(
                 f"  {c.feature}: {c.images} encoded again, {c.equal} bit for bit the same; largest difference "
@@ -191,6 +235,18 @@ class StoreReport(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
 
+class StoreReports(list[StoreReport]):
+    """What `stores verify` found, a report a store."""
+
+    @property
+    def exit_code(self) -> int:
+        """3 where anything is wrong in any."""
+        return max(report.exit_code for report in self)
+
+    def __rich__(self) -> str:
+        return "\n".join(report.__rich__() for report in self)
+
+
 def verify(
     store: STORE = None,
     dataset: DATASET = None,
@@ -199,58 +255,156 @@ def verify(
     recompute: Annotated[
         int, typer.Option(min=0, help="Also encode this many images again, and compare with what is stored.")
     ] = 0,
-    root: Annotated[Path | None, typer.Option(help="With --recompute: where the images are.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="With --recompute: label files that lie elsewhere.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the images are (default: harness.toml, $IQA_DATA/NAME).")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="The dataset's label files, where they lie elsewhere.")] = None,
     weights: Annotated[Path | None, typer.Option(help="With --recompute: the encoder's weights.")] = None,
     device: Annotated[str, typer.Option(help="With --recompute: cpu, cuda, cuda:1, mps or auto.")] = "auto",
-) -> StoreReport:
-    """Reads every row of a store and finds each one that is missing, torn or flipped; ends with exit code 3 if any is.
+) -> StoreReports:
+    """Reads every row of every store that fits, and finds each one that is missing, torn, flipped or stale; ends with
+    exit code 3 if any is. What is found is planned anew, so that the same `precompute` makes just that.
+
+    A row is stale where its image file has other bytes now than those that were encoded. Where a dataset's images are
+    known, each file is read once for all its stores; size and time are not believed. Where they are not, it says so.
 
     With --recompute K also encodes K images again, the same K each time (those whose hashed ids come first), and
-    compares: the same bits on the same machine, else within a tolerance. An image whose file changed is told, not
-    compared.
+    compares: the same bits on the same machine, else within a tolerance.
 
     Examples:
-    harness stores verify --dataset biq2021
+    harness stores verify
+    harness stores verify --dataset biq2021 --root iqa/biq2021
     harness stores verify --dataset biq2021 --recompute 20
+
+    Returns:
+        A report a store; --json prints a list, also of one.
     """
+    from cache.errors import StoreError
+    from cache.store import FeatureStore
+    from harness import config, locate
+    from harness.errors import UsageError
+
+    folder = store or config.load().path("stores", "stores")
+    reports = StoreReports()
+    opened: dict[str, list[FeatureStore]] = {}
+    for path in locate.fitting_stores(folder, dataset, encoder, view):
+        try:
+            one = FeatureStore.open(path)
+            one.ids()  # a damaged plan is met here
+            opened.setdefault(one.dataset, []).append(one)
+        except StoreError as error:
+            reports.append(_closed(path, error))
+    if len(opened) > 1 and (root or labels):
+        raise UsageError(
+            f"--root and --labels are of one dataset; these stores are of {', '.join(opened)}. Add --dataset."
+        )
+    for name, stores in opened.items():
+        images = _Images.of(name, stores, (root, labels), typed=bool(root or labels or recompute))
+        for one in stores:
+            report = _verified(one, images)
+            if recompute:
+                damaged = {finding["id"] for finding in report.findings}
+                whole = [i for i in one.ids() if i not in damaged]
+                again = _encode_again(one, whole, recompute, images, weights, device)
+                report = msgspec.structs.replace(
+                    report, recomputed=again.agreements, changed=again.changed, failed=again.failed
+                )
+            reports.append(report)
+    return reports
+
+
+class _Images(NamedTuple):
+    """The image files of a dataset as they are now, each read once.
+
+    Attributes:
+        data: None where they are not known.
+        unknown: why not.
+        items: of those that are here, by id, without width and height.
+    """
+
+    data: Dataset | None
+    unknown: str
+    items: dict[str, PlanItem]
+
+    @staticmethod
+    def of(name: str, stores: list[FeatureStore], places: tuple[Path | None, Path | None], typed: bool) -> _Images:
+        """Reads the files of all images that stand in the stores.
+
+        Args:
+            places: root and label files, where they were typed.
+            typed: whoever named a place wants them looked at: it is an error where that cannot be done.
+        """
+        from harness import config, console, locate
+        from harness.datasets.dataset import open_dataset
+        from harness.datasets.errors import DatasetError
+        from harness.errors import HarnessError
+
+        settings, (root, labels) = config.load(), places
+        try:
+            folder = (locate.needed_root if typed else locate.dataset_root)(name, root, settings)
+            if folder is None:
+                return _Images(None, "where they are is not known (--root DIR).", {})
+            data = open_dataset(name, folder, locate.labels_folder(name, labels, settings))
+        except (HarnessError, DatasetError) as error:
+            if typed:
+                raise
+            return _Images(None, str(error).split("\n")[0], {})
+        there = set(data.manifest.loc[data.manifest["present"], "id"])
+        ids = sorted(there & {i for one in stores for i in one.state.rows})
+        with console.progress(f"read {name}", len(ids), "image") as bar:
+            read = data.filled(ids=ids, progress=bar.advance)
+        return _Images(data, "", {item.id: item for item in read.plan_items(ids) if item.sha256})
+
+    def now(self, ids: list[str]) -> list[PlanItem]:
+        """Some of them as they are planned."""
+        from cache.images import probe
+
+        return self.data.filled(probe, ids=ids).plan_items(ids) if self.data is not None and ids else []
+
+
+def _verified(store: FeatureStore, images: _Images) -> StoreReport:
+    """Looks at one store, and plans anew what is wrong: stale rows first, since a damaged one may be stale, too."""
+    from cache.verify import plan_stale, stale
     from cache.verify import verify as run
 
-    opened = find(store, dataset, encoder, view)
-    findings = [{"path": str(f.path), "id": f.id, "problem": f.problem} for f in run(opened)]
-    report = StoreReport(f"{opened.dataset} {opened.name}", len(opened.ids()), findings)
-    if not recompute:
-        return report
-    damaged = {finding["id"] for finding in findings}
-    whole = [i for i in opened.ids() if i not in damaged]
-    again = _encode_again(opened, whole, recompute, (root, labels), weights, device)
-    return msgspec.structs.replace(report, recomputed=again.agreements, changed=again.changed, failed=again.failed)
+    rows = store.state.rows
+    found = stale(store, (images.items[i] for i in sorted(rows) if i in images.items))
+    plan_stale(store, images.now([finding.id for finding in found]))
+    found = [*run(store), *found]
+    seen = sum(i in images.items for i in rows)
+    return StoreReport(
+        store=f"{store.dataset} {store.name}",
+        checked=len(store.ids()),
+        findings=[{"path": str(f.path), "id": f.id, "problem": f.problem} for f in found],
+        images=seen,
+        unseen=len(rows) - seen,
+        unknown=images.unknown,
+    )
+
+
+def _closed(path: Path, error: StoreError) -> StoreReport:
+    """A store that cannot be opened at all."""
+    findings = [{"path": str(path), "id": "", "problem": str(error)}]
+    return StoreReport(f"{path.parent.name} {path.name}", 0, findings, unknown="the store cannot be opened.")
 
 
 def _encode_again(
-    opened: FeatureStore,
-    whole: list[str],
-    count: int,
-    places: tuple[Path | None, Path | None],
-    weights: Path | None,
-    device: str,
+    opened: FeatureStore, whole: list[str], count: int, images: _Images, weights: Path | None, device: str
 ) -> Recomputed:
-    """Encodes some of a store's images again with the encoder that it names; `places`: root and label files."""
+    """Encodes some of a store's images again with the encoder that it names."""
     from cache.recompute import recompute
     from cache.views import RESIZERS
-    from harness import console, locate
-    from harness.config import current
-    from harness.datasets.dataset import first_by_hash, open_dataset
+    from harness import console
+    from harness.datasets.dataset import first_by_hash
     from harness.recipe import identity_of, resolve_encoder
 
-    config, _ = current()
-    root, labels = places
-    folder = locate.needed_root(opened.dataset, root, config)
-    data = open_dataset(opened.dataset, folder, locate.labels_folder(opened.dataset, labels, config))
+    data = images.data
+    assert data is not None  # --recompute asked for it
+    assert data.root is not None
     paths, sources = (dict(zip(data.manifest["id"], data.manifest[of], strict=True)) for of in ("path", "scene"))
     by, seen = opened.identity.encoder, opened.identity.view
     resize = next((typed for typed, name in RESIZERS.items() if name == seen.resize), "pillow")  # "none": either
     loaded, (view,) = resolve_encoder(by.name, weights, [seen.name], device, by.precision, resize)
     ids = first_by_hash(whole, count)
     with console.progress(f"encode {opened.dataset} again", len(ids), "image") as bar:
-        return recompute(opened, ids, folder, paths, sources, loaded, view, identity_of(loaded, view), bar.advance)
+        return recompute(opened, ids, data.root, paths, sources, loaded, view, identity_of(loaded, view), bar.advance)

@@ -113,6 +113,17 @@ def test_hdf5_there_and_back_bit_for_bit(tmp_path: Path, images: Path, store: Fe
     assert encoder.calls == []  # an imported store is one like any other
 
 
+def test_a_file_that_was_exported_before_columns_were_added_is_imported(
+    tmp_path: Path, store: FeatureStore, fakes: ModuleType
+) -> None:
+    import h5py
+
+    export(store, tmp_path / "s.h5", "h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file["images/shown_width"], file["images/shown_height"]
+    assert_equal(fakes, store, load(tmp_path / "s.h5", tmp_path / "other"))
+
+
 def test_h5py_alone_reads_what_was_exported(tmp_path: Path, store: FeatureStore, fakes: ModuleType) -> None:
     import h5py
 
@@ -137,6 +148,12 @@ def test_numpy_and_parquet_read_what_was_exported(tmp_path: Path, store: Feature
     file, table = np.load(tmp_path / "s.npz"), pq.read_table(tmp_path / "s.parquet").to_pydict()
     ids = list(file["images/id"])
     assert ids == table["id"]
+    sizes = store.select_any(["coarse:map"])
+    columns = ("width", "height", "shown_width", "shown_height")
+    for row, image_id in enumerate(sizes.ids):
+        i = ids.index(image_id)
+        assert [int(file[f"images/{c}"][i]) for c in columns] == sizes.sizes()[row].tolist()
+        assert [table[c][i] for c in columns] == sizes.sizes()[row].tolist()
     for name in store.features(everywhere=False):
         stored = store.stored_name(name)
         for image_id, values in fakes.stored(store, name).items():

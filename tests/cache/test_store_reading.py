@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from cache.features import FeatureName
 from cache.rows import Features, InMemory
 from cache.store import FeatureStore
 from cache.verify import verify
+from cache.views import parse_view
 
 SIZES = [(20, 30), (33, 17), (20, 30), (64, 64), (1, 1), (17, 33), (20, 30)]
 MAP, TABLE = "coarse:map", "coarse:moments"
@@ -42,6 +44,30 @@ def lasting(tmp_path_factory: pytest.TempPathFactory, images: Path, fakes: Modul
 
 def shard(store: FeatureStore, name: str) -> Path:
     return store.path / "features" / store.stored_name(FeatureName(*name.split(":"))).replace(":", "/") / "1/c.0.0"
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        ("native", lambda w, h: (w, h)),
+        ("half", lambda w, h: (-(-w // 2), -(-h // 2))),
+        ("square16", lambda w, h: (16, 16)),
+        ("crops5x10", lambda w, h: (w, h)),
+    ],
+)
+def test_rows_know_the_size_of_their_image_and_of_what_the_view_made_of_it(
+    tmp_path: Path, images: Path, fakes: ModuleType, view: str, shown: Callable[[int, int], tuple[int, int]]
+) -> None:
+    """The trap: a grid alone tells neither how large an image was nor by how much it was scaled."""
+    meant = msgspec.structs.replace(fakes.identity(), view=parse_view(view).identity())
+    store = FeatureStore.create(tmp_path, "set", meant, {}, fakes.SPEC.taps)
+    names = [f"i{i:03}.png" for i in range(len(SIZES))]
+    store.plan(fakes.look(images, names), heavy=True)
+    fakes.work(store, images, fakes.features(MAP), names)
+    rows = store.select([MAP])
+    assert rows.sizes().tolist() == [[w, h, *shown(w, h)] for w, h in SIZES]
+    assert rows.take(np.array([3, 1])).sizes().tolist() == rows.sizes()[[3, 1]].tolist()
+    assert rows.take(np.array([], dtype=np.int64)).sizes().shape == (0, 4)
 
 
 @given(rows=st.lists(st.integers(0, 6), max_size=12), cuts=st.lists(st.integers(0, 12), max_size=4))
