@@ -1,12 +1,11 @@
 """Which numbers and which codec: encoder output of real photographs (EfficientNet-lite0, trained weights) as float16,
 bfloat16 and 256 steps a channel, and through Zarr's codecs: error, bytes, and time to read.
 
-    SAM_IQA_DATA=... python benchmarks/codecs.py [--images 32] [--rounds 7]
+    SAM_IQA_DATA=... python benchmarks/codecs.py [--images 48] [--rounds 9]
 
 Reads `$SAM_IQA_DATA/images/biq2021` (the photographs whose hashed names come first). One image is one chunk; variants
 alternate within a round; a ratio of times is the median over rounds of that round's ratio, in CPU-seconds, against
-copying the same rows out of a mapped file. Prints one JSON list as its last line and keeps it, with machine, date and
-command, in results/codecs.json.
+copying the same rows out of a mapped file.
 """
 
 from __future__ import annotations
@@ -42,12 +41,11 @@ CODECS: dict[str, Any] = {
     "blosc zstd 1 shuffle": BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
     "blosc zstd 1 bitshuffle": BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
 }
-Result = dict[str, Any]
 
 
-def result(benchmark: str, ratio: float, most: float | None = None, **more: Any) -> Result:
-    goal = {"goal": "", "met": None} if most is None else {"goal": f"<= {most}", "met": ratio <= most}
-    found = {"benchmark": benchmark, "ratio": round(ratio, 6)} | goal | more
+def result(benchmark: str, ratio: float, goal: str = "", **more: Any) -> record.Result:
+    """One of many: said as soon as it is found."""
+    found = record.result(benchmark, ratio, goal, **more)
     print(json.dumps(found), flush=True)
     return found
 
@@ -68,14 +66,14 @@ def encoded(folder: Path, count: int) -> dict[str, np.ndarray]:
     return {tap: np.stack(values) for tap, values in found.items()}
 
 
-def errors(tap: str, exact: np.ndarray) -> list[Result]:
+def errors(tap: str, exact: np.ndarray) -> list[record.Result]:
     """Root mean square of what storing changes, relative to that of the numbers."""
     half = exact.astype(np.float16)
     steps = np.stack([from_lines("map8", to_lines("map8", one)) for one in half])
     ways = {
-        "float16": (half, None),
-        "bfloat16": (torch.from_numpy(exact).bfloat16().float().numpy(), None),
-        "map8 (256 steps a channel and image)": (steps, 0.01),
+        "float16": (half, ""),
+        "bfloat16": (torch.from_numpy(exact).bfloat16().float().numpy(), ""),
+        "map8 (256 steps a channel and image)": (steps, "<= 0.01"),
     }
     whole = np.sqrt(np.square(exact, dtype=np.float64).mean())
     return [
@@ -89,7 +87,7 @@ def errors(tap: str, exact: np.ndarray) -> list[Result]:
     ]
 
 
-def reading(tap: str, maps: np.ndarray, top: Path, rounds: int) -> list[Result]:
+def reading(tap: str, maps: np.ndarray, top: Path, rounds: int) -> list[record.Result]:
     """Bytes and reading time of every codec."""
     out = np.empty_like(maps[0])
     raw = top / f"{tap}.raw"
@@ -148,15 +146,15 @@ def reading(tap: str, maps: np.ndarray, top: Path, rounds: int) -> list[Result]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
     if not os.environ.get("SAM_IQA_DATA"):
         raise SystemExit("Set SAM_IQA_DATA to the folder that holds images/biq2021.")
     torch.set_num_threads(1)
     zarr.config.set({"async.concurrency": 1, "threading.max_workers": 1})
     maps = encoded(Path(os.environ["SAM_IQA_DATA"]) / "images" / "biq2021", asked.images)
-    found: list[Result] = []
+    found: list[record.Result] = []
     with tempfile.TemporaryDirectory() as top:
         for tap, exact in maps.items():
             found += errors(tap, exact)

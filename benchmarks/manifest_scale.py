@@ -4,7 +4,7 @@
 
 Each size runs in a process of its own, stage after stage; a stage's memory is the peak of the whole process while it
 ran. Rows are made up (ids, sha256, hashes of looks; groups of ten), without references; a fifth is the test part.
-Look-alikes are sought between test and the rest. Prints, and keeps in `results/manifest_scale.json`, one object a size.
+Look-alikes are sought between test and the rest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from harness.splits.lookalikes import twins
 from harness.splits.split import Split
 
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000)
-MOST_GB, MOST_SECONDS = 8.0, 600.0
 
 
 class Stages:
@@ -125,23 +124,12 @@ def measure(n: int) -> dict[str, tuple[float, float]]:
     return stages.found
 
 
-def judged(n: int, stages: dict[str, tuple[float, float]]) -> list[dict[str, Any]]:
+def judged(n: int, stages: dict[str, tuple[float, float]]) -> list[record.Result]:
     """What was found at one size, against the goals."""
     seconds, peak = sum(s for s, _ in stages.values()), max(gb for _, gb in stages.values())
     return [
-        {
-            "benchmark": f"{n:,} rows, peak memory, GB",
-            "ratio": peak,
-            "goal": f"<= {MOST_GB:g}",
-            "met": peak <= MOST_GB,
-            "stages": stages,
-        },
-        {
-            "benchmark": f"{n:,} rows, all stages, CPU-seconds",
-            "ratio": round(seconds, 2),
-            "goal": f"<= {MOST_SECONDS:g}",
-            "met": seconds <= MOST_SECONDS,
-        },
+        record.result(f"{n:,} rows, peak memory, GB", peak, "<= 8", stages=stages),
+        record.result(f"{n:,} rows, all stages, CPU-seconds", seconds, "<= 600"),
     ]
 
 
@@ -154,7 +142,7 @@ def main() -> None:
     if asked.one:
         print(json.dumps(measure(asked.one)))
         return
-    results: list[dict[str, Any]] = []
+    results: list[record.Result] = []
     for n in asked.rows:
         done = subprocess.run([sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=False)
         if done.returncode:

@@ -16,15 +16,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-import material
 import record
-
-from cache.encoders.efficientnet import EFFICIENTNET_LITE0
-from harness.engines import local
 
 
 def encode(count: int, view: str) -> None:
     """Encodes so many images, then prints this process's peak in MB."""
+    import material
+
+    from cache.encoders.efficientnet import EFFICIENTNET_LITE0
+    from harness.engines import local
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         real = material.photographs(folder / "real", min(60, count), 1024, 768)
@@ -51,14 +52,12 @@ def main() -> None:
         command = [sys.executable, __file__, "--only", str(count), "--view", settings.view]
         peaks.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(f"{count} images: {peaks[-1]:.0f} MB", flush=True)
-    ratio = peaks[1] / peaks[0]
-    result = {
-        "benchmark": f"peak memory at {settings.many} images, against {settings.few}",
-        "ratio": round(ratio, 3),
-        "goal": "<= 1.1",
-        "met": ratio <= 1.1,
-        "megabytes": [round(peak) for peak in peaks],
-    }
+    result = record.result(
+        f"peak memory at {settings.many} images, against {settings.few}",
+        peaks[1] / peaks[0],
+        "<= 1.1",
+        megabytes=[round(peak) for peak in peaks],
+    )
     return record.keep(__file__, [result], ["torch", "zarr", "pillow"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,3 +33,11 @@ def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def fakes() -> ModuleType:
     return sys.modules.get("cache_fakes") or _load()
+
+
+@pytest.fixture(scope="session")
+def pages_reader() -> str:
+    """The reader that docs/store.md gives to other programs."""
+    page = Path(__file__).parents[2] / "docs" / "store.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from cache.conformance import CHECKS, check_encoder
 from cache.encoders import sam, sam_forward
 from cache.encoders.sam import SAM_TINY, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SHAPES, SamFamily
 from cache.errors import UsageError, WeightsError
+from cache.identity import EncoderIdentity
 from cache.views import parse_view
 from cache.weights import sha256_of
 
@@ -308,20 +310,38 @@ def test_an_encoders_names_without_the_prefix_are_taken(tmp_path: Path, monkeypa
     assert torch.equal(one, other)
 
 
-def test_a_precision_is_near_and_is_another_store() -> None:
+@pytest.mark.parametrize("name", ["sam-tiny", *BIG])
+def test_a_precision_is_near(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative rms at every tap, at the real width, heads and windows of each size, with fewer blocks and a smaller
+    frame.
+    """
+    shape = SHAPES[name]
+    if name in BIG:
+        monkeypatch.setitem(SHAPES, name, shape := shape._replace(frame=FRAME, depth=3, global_blocks=(1,)))
     cat = torch.from_numpy(np.ascontiguousarray(photographs.chelsea()[:200, :256])).permute(2, 0, 1)[None]
-    exact = SAM_TINY.load(None, "cpu")
-    taps = [tap.name for tap in exact.spec.taps]
-    expected = exact.encode(cat, (200, 256), taps)
+    taps = [*(f"block.{i}" for i in range(shape.depth)), "neck"]
+    module, spec = sam.build(shape), BIG.get(name, SAM_TINY).spec
+    sam.seed(module, 0)
+
+    def found(precision: str) -> dict[str, torch.Tensor]:
+        identity = EncoderIdentity(name, "seeded", sam.CODE, precision)
+        encoder = sam.SamEncoder(spec, copy.deepcopy(module).to_precision(precision), identity, (), "cpu")
+        return encoder.encode(cat, (200, 256), taps)
+
+    expected = found("fp32")
     for precision, most in (("bf16", 1.5e-2), ("fp16", 2e-3)):
-        encoder = SAM_TINY.load(None, "cpu", precision)
-        assert (encoder.identity.precision, encoder.identity.weights) == (precision, exact.identity.weights)
-        assert encoder.identity != exact.identity
-        found = encoder.encode(cat, (200, 256), taps)
-        for tap in taps:
-            assert found[tap].dtype == torch.float32
-            error = float((found[tap] - expected[tap]).norm() / expected[tap].norm())
-            assert 1e-5 < error <= most, (precision, tap)
+        for tap, values in found(precision).items():
+            assert values.dtype == torch.float32
+            error = float((values - expected[tap]).norm() / expected[tap].norm())
+            assert 1e-5 < error <= most, (precision, tap, error)
+
+
+def test_a_precision_is_another_store() -> None:
+    exact = SAM_TINY.load(None, "cpu").identity
+    for precision in ("bf16", "fp16"):
+        other = SAM_TINY.load(None, "cpu", precision).identity
+        assert msgspec.structs.replace(other, precision=exact.precision) == exact != other
+        assert other.precision == precision
     with pytest.raises(UsageError, match=r"a precision of fp32, bf16, fp16; found 'int8'"):
         SAM_TINY.load(None, "cpu", "int8")
 

@@ -275,10 +275,13 @@ def death_at(step: int, work: Callable[[], object], patch: pytest.MonkeyPatch) -
 
 
 def test_death_at_every_step_loses_nothing(
-    tmp_path: Path, grown: FeatureStore, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, grown: FeatureStore, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, pages_reader: str
 ) -> None:
-    """Before every link, unlink and rmdir of a compaction: the store reads the same then, and the next gc ends it."""
+    """Before every link, unlink and rmdir of a compaction: the store reads the same then, also by the documentation's
+    reader, which knows nothing of plans that replace others; and the next gc ends it.
+    """
     before, failed = held(fakes, grown), grown.failures()
+    exec(pages_reader, page := {})
     ends = set()
     for step in range(1000):
         path = tmp_path / f"{step}" / "store"
@@ -287,6 +290,11 @@ def test_death_at_every_step_loses_nothing(
         store = FeatureStore.open(path)
         assert_same(held(fakes, store), before)
         assert store.failures() == failed
+        for name in store.features(everywhere=False):
+            stored = store.stored_name(name)
+            found = {(i, str(name)): v for i, v in page["read"](path, stored)}
+            expected = {key: v for key, v in before.items() if key[1] == str(name)}
+            assert_same({key: v.reshape(expected[key].shape) for key, v in found.items()}, expected)
         compact(store)
         assert_same(held(fakes, FeatureStore.open(path)), before)
         ends.add(tuple(sorted((n, d) for n, d in fakes.files(path).items() if not n.endswith(".part"))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +11,18 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import zarr
 
 from cache.compaction import compact
 from cache.derive import derive, lacking, possible
 from cache.errors import StoreError, UsageError
 from cache.exchange import export, load
 from cache.store import FeatureStore
+from cache.summaries import SUMMARIES
 from cache.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 SIZES = [(20, 30), (33, 17), (20, 30), (64, 64), (1, 1), (17, 33), (20, 30)]
-PAGE = Path(__file__).parents[2] / "docs" / "store.md"
 
 
 @pytest.fixture
@@ -44,37 +45,38 @@ def store(tmp_path: Path, images: Path, fakes: ModuleType) -> FeatureStore:
     return fakes.fill(tmp_path, images, names(images), ["coarse:map", "fine:moments"])
 
 
-@pytest.mark.parametrize("what", ["moments", "map8"])
+@pytest.mark.parametrize("kinds", [list(SUMMARIES), ["map8"]])
 def test_what_is_derived_has_the_same_bytes_as_what_is_made_beside_the_encoder(
-    tmp_path: Path, images: Path, fakes: ModuleType, what: str
+    tmp_path: Path, images: Path, fakes: ModuleType, kinds: list[str]
 ) -> None:
-    """The shards' sizes too, which follow from the grid that an encoder declares: derive has the header alone."""
+    """Whatever is in a batch: beside the encoder neighbours of one block, here all of one grid, up to 16. The shards'
+    sizes too, which follow from the grid that an encoder declares: derive has the header alone.
+    """
+    patterns = [f"*:{what}" for what in kinds]
     whole = fakes.fill(tmp_path / "a", images, names(images), ["*:map"])
-    whole = fakes.fill(tmp_path / "a", images, names(images), [f"*:{what}"])
+    whole = fakes.fill(tmp_path / "a", images, names(images), patterns, batch_size=1)
     store = fakes.fill(tmp_path / "b", images, names(images), ["*:map"])
     encoder = fakes.FakeEncoder()
-    assert derive(store, possible(store, [what], [])).rows == len(SIZES)
+    assert derive(store, possible(store, kinds, [])).rows == len(SIZES)
     assert fakes.files(store.path) == fakes.files(whole.path)
-    assert lacking(store, possible(store, [what], [])) == []
+    assert lacking(store, possible(store, kinds, [])) == []
     assert store.failures() == [("i002.png", "not an image")]
-    fakes.fill(tmp_path / "b", images, names(images), ["*:map", f"*:{what}"], encoder=encoder)
+    fakes.fill(tmp_path / "b", images, names(images), ["*:map", *patterns], encoder=encoder)
     assert encoder.calls == []
 
 
-def test_every_summary_is_derived_from_what_is_stored(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
-    """Those that are computed in float32 may differ in the last bits by their batch: 1e-5 of the largest number."""
-    from cache.summaries import SUMMARIES
-
+def test_summaries_are_derived_from_what_was_compacted_too(tmp_path: Path, images: Path, fakes: ModuleType) -> None:
     patterns = [f"coarse:{what}" for what in SUMMARIES]
     whole = fakes.fill(tmp_path / "a", images, names(images), ["coarse:map", *patterns])
-    store = fakes.fill(tmp_path / "b", images, names(images), ["coarse:map"])
+    for count in (4, len(SIZES)):
+        store = fakes.fill(tmp_path / "b", images, names(images)[:count], ["coarse:map"])
     compact(store)
     derive(store, possible(store, list(SUMMARIES), ["coarse"]))
     for name in fakes.features(*patterns):
         one, other = fakes.stored(whole, name), fakes.stored(store, name)
         assert one.keys() == other.keys()
         for image_id, values in one.items():
-            np.testing.assert_allclose(other[image_id], values, rtol=1e-5, atol=1e-5 * np.abs(values).max())
+            np.testing.assert_array_equal(other[image_id], values, strict=True)
     assert verify(store) == []
 
 
@@ -211,22 +213,35 @@ def test_an_import_that_died_goes_on(
     assert_equal(fakes, store, load(tmp_path / "s.h5", tmp_path / "other"))
 
 
-def test_the_pages_reader_reads_a_store(tmp_path: Path, images: Path, store: FeatureStore, fakes: ModuleType) -> None:
+def test_the_pages_reader_reads_a_store(
+    tmp_path: Path, images: Path, store: FeatureStore, fakes: ModuleType, pages_reader: str
+) -> None:
     """The format as the documentation gives it, run without this project's code: plain zarr and pyarrow."""
-    (code,) = re.findall(r"```python\n(# reader.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 30
-    assert "cache" not in code.replace("cached", "")
+    assert len(pages_reader.splitlines()) == 20
     compact(store)  # a plan that replaced others, and a fresh one
     fakes.write_image(images / "i003.png", 31, 32, seed=1)
-    store = fakes.fill(tmp_path, images, names(images), ["coarse:map", "coarse:map8", "fine:moments"])
-    for name in fakes.features("coarse:map", "coarse:map8", "fine:moments"):
-        feature = store.stored_name(name)
-        script = f"{code}\nimport pickle\npickle.dump(read({str(store.path)!r}, {feature!r}), sys.stdout.buffer)\n"
-        done = subprocess.run([sys.executable, "-c", "import sys\n" + script], capture_output=True, cwd=tmp_path)
+    store = fakes.fill(tmp_path, images, names(images), ["coarse:map", "fine:moments"])
+    for name in fakes.features("coarse:map", "fine:moments"):
+        ask = f"pickle.dump(dict(read({str(store.path)!r}, {store.stored_name(name)!r})), sys.stdout.buffer)"
+        alone = "assert not {name.split('.')[0] for name in sys.modules} & {'cache', 'harness'}"
+        script = "\n".join([pages_reader, "import pickle, sys", ask, alone])
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr.decode()
-        import pickle
-
         found, expected = pickle.loads(done.stdout), fakes.stored(store, name)
         assert found.keys() == expected.keys()
         for image_id, values in expected.items():
-            np.testing.assert_array_equal(found[image_id].reshape(values.shape), values)
+            np.testing.assert_array_equal(found[image_id].reshape(values.shape), values, strict=True)
+
+
+def test_a_map8_is_what_the_page_says(store: FeatureStore, fakes: ModuleType) -> None:
+    """An image's h*w rows of codes, then eight: byte by byte first the C smallest numbers, then the C steps."""
+    (name,) = fakes.features("coarse:map8")
+    expected = fakes.stored(store, name)
+    assert expected
+    for image_id, values in expected.items():
+        span = store.state.spans[0][image_id]["coarse:map8"]
+        array = zarr.open_array(store.path / "features" / "coarse" / "map8" / str(span.plan), mode="r")
+        rows = np.asarray(array[span.offset : span.offset + span.h * span.w + 8])
+        smallest, steps = rows[-8:].reshape(-1).view("<f4").reshape(2, -1)
+        found = (rows[:-8] * steps + smallest).astype("float16").reshape(span.h, span.w, -1)
+        np.testing.assert_array_equal(found, values, strict=True)
