@@ -37,7 +37,7 @@ VERBS = {
     "heads info": "harness.verbs.heads:info",
     "stores ls": "harness.verbs.stores:ls",
     "stores info": "harness.verbs.stores:info",
-    "stores verify": "harness.verbs.stores:verify",
+    "stores verify": "harness.verbs.stores_verify:verify",
     "stores gc": "harness.verbs.stores_keep:gc",
     "stores derive": "harness.verbs.stores_keep:derive",
     "stores export": "harness.verbs.stores_keep:export",

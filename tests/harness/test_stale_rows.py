@@ -16,7 +16,7 @@ from PIL import Image
 
 import harness
 from cache.store import FeatureStore, bytes_below
-from harness.verbs.stores import StoreReports, verify
+from harness.verbs.stores_verify import StoreReports, verify
 
 NAMES = [f"{i}.png" for i in range(6)]
 FEATURES = ["luma:moments"]
