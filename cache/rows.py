@@ -22,6 +22,7 @@ __all__ = ["Batch", "Check", "EncodedRow", "Features", "InMemory", "Rows", "Span
 Check = Literal["always", "first", "never"]
 
 PIECE = 128 << 10  # bytes
+TOGETHER = 256  # rows that are mapped at once: each may be of another file, and a process has 1,024 handles
 _checked: set[tuple[str, int]] = set()  # (file, first row): what this process has found whole
 
 
@@ -159,12 +160,18 @@ class Features:
             for k, row in enumerate(rows.tolist()):
                 lines[k] = self.map(name, row).reshape(-1)
             return
-        found = [self._found(name, row) for row in rows.tolist()]
-        if found and not any(self._to_check(one.key) for one in found):
+        for start in range(0, len(rows), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            self._copy(name, rows[some].tolist(), lines[some])
+
+    def _copy(self, name: str, rows: list[int], lines: NDArray[np.float16]) -> None:
+        """Maps that lie as they are read, each into a line of memory."""
+        found = [self._found(name, row) for row in rows]
+        if not any(self._to_check(one.key) for one in found):
             # In one call: between two copies of 2 MB, all that Python touches has to be brought into the cache again.
-            np.concatenate([one.rows for one in found], out=out.reshape(-1, out.shape[-1]))
+            np.concatenate([one.rows.reshape(-1) for one in found], out=lines.reshape(-1))
             return
-        for row, one, line in zip(rows.tolist(), found, lines, strict=True):
+        for row, one, line in zip(rows, found, lines, strict=True):
             if self._to_check(one.key):
                 self._copy_checked(name, row, one, line)
             else:

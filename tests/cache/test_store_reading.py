@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cache import rows as reading
 from cache.encode import Encoded
 from cache.errors import StoreError
 from cache.features import FeatureName
@@ -70,14 +71,20 @@ def test_rows_know_the_size_of_their_image_and_of_what_the_view_made_of_it(
     assert rows.take(np.array([], dtype=np.int64)).sizes().shape == (0, 4)
 
 
-@given(rows=st.lists(st.integers(0, 6), max_size=12), cuts=st.lists(st.integers(0, 12), max_size=4))
+@given(
+    rows=st.lists(st.integers(0, 6), max_size=12),
+    cuts=st.lists(st.integers(0, 12), max_size=4),
+    together=st.sampled_from([1, 2, 256]),
+)
 @settings(max_examples=60, deadline=None)
 def test_batches_by_grid_hold_what_reading_row_by_row_gives(
-    rows: list[int], cuts: list[int], lasting: FeatureStore
+    rows: list[int], cuts: list[int], together: int, lasting: FeatureStore
 ) -> None:
     features = lasting.select([MAP])
     parts = [np.array(p, dtype=np.int64) for p in np.split(rows, sorted(cuts))]
-    batches = list(features.batches(MAP, parts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "TOGETHER", together)
+        batches = list(features.batches(MAP, parts))
     assert len(batches) == len(parts)
     for part, batch in zip(parts, batches, strict=True):
         assert sorted(int(p) for positions, _ in batch for p in positions) == list(range(len(part)))
