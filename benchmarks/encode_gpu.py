@@ -116,7 +116,7 @@ def measured(letter: str, settings: argparse.Namespace, folder: Path) -> list[re
         "not_compiled_images_per_s": round(uncompiled, 2),
         "eager_fp32_images_per_s": round(eager, 2),
         "end_to_end_images_per_s": round(whole, 2),
-        "idle": round(1 - work.busy / work.seconds, 3),
+        "idle": round(1 - work.busy / work.ready, 3),
     }
     return lines(letter, family.spec.name, (alone, whole / alone, alone / eager), facts)
 

@@ -76,7 +76,7 @@ def waiting(folder: Path, count: int, rounds: int) -> record.Result:
         print(f"{works[-1].seconds:.2f} s, the encoder at work {works[-1].busy:.2f} s", flush=True)
     return record.result(
         "share of the time that efficientnet-lite0 waits for images, JPEG files of 512 x 512 to a store",
-        statistics.median(1 - work.busy / work.seconds for work in works),
+        statistics.median(1 - work.busy / work.ready for work in works),
         "<= 0.05",
         images=count,
         images_per_s=round(statistics.median(count / work.seconds for work in works), 2),

@@ -1,19 +1,19 @@
 """Reading and writing a feature store against zarr-python, np.memmap, raw preadv and h5py, on the same bytes.
 
-    python benchmarks/store_io.py [--dir /tmp/store_io] [--images 48] [--written 512] [--rounds 7]
+    python benchmarks/store_io.py [--dir /tmp/store_io] [--images 48] [--written 512] [--rounds 25]
 
 Variants alternate within a round, in random order; a ratio is the median over rounds of that round's ratio, in
 CPU-seconds (cold reads, where the disk is what is measured, in wall time). Prints one JSON list as its last line and
-keeps it, with machine, date and command, in results/store_io.json. Written are --written images, since a data set has
-a thousand and more, and what a store costs once (its header, its first plan) is small beside them; a write ends, as
-every `precompute` does, with the question whether anything is left to do. Uses about 1.2 GB below --dir.
+keeps it, where no argument was typed, with machine, date and command in results/store_io.json. Written are --written
+images, since a data set has a thousand and more, and what a store costs once (its header, its first plan) is small
+beside them; a write ends, as every `precompute` does, with the question whether anything is left to do. Uses about
+1.2 GB below --dir.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import random
 import shutil
@@ -27,6 +27,7 @@ import h5py
 import numpy as np
 import record
 import zarr
+from record import Result, result
 
 from cache import format
 from cache import rows as reading
@@ -41,7 +42,6 @@ from cache.views import parse_view
 
 SIDE, CHANNELS, BATCH, SHARD = 64, 256, 32, 16
 NAME = "neck:map"
-Result = dict[str, Any]
 
 
 def cpu(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
@@ -70,13 +70,6 @@ def alternate(
 def ratio(seconds: dict[str, list[float]], ours: str, other: str) -> float:
     """How many times faster ours is."""
     return statistics.median(b / a for a, b in zip(seconds[ours], seconds[other], strict=True))
-
-
-def result(benchmark: str, value: float, goal: float, most: bool = False, **more: Any) -> Result:
-    met = value <= goal if most else value >= goal
-    found = {"benchmark": benchmark, "ratio": round(value, 4), "goal": f"{'<=' if most else '>='} {goal}", "met": met}
-    print(json.dumps(found | more), flush=True)
-    return found | more
 
 
 def new_store(root: Path, channels: int, grids: list[tuple[int, int]], heavy: bool = True) -> tuple[Any, Any]:
@@ -140,7 +133,7 @@ def writing(top: Path, maps: np.ndarray, count: int, rounds: int) -> list[Result
         result(
             "write with checksums, against zarr-python sharded",
             ratio(seconds, "ours", "zarr"),
-            3,
+            ">= 3",
             gb_per_cpu_s=round(rate, 2),
             plain_write_and_crc_over_zarr=round(ratio(seconds, "floor", "zarr"), 2),
             images=count,
@@ -149,7 +142,7 @@ def writing(top: Path, maps: np.ndarray, count: int, rounds: int) -> list[Result
             "writes no checksums of the data, takes longer an image where there are many: its first 10 shards took "
             "25 to 30 ms each, later ones up to 50, as would copies that leave the processor's cache",
         ),
-        result("write, against ViT-B at its H200 goal (0.85 GB/s)", rate / 0.85, 1),
+        result("write, against ViT-B at its H200 goal (0.85 GB/s)", rate / 0.85, ">= 1"),
     ]
 
 
@@ -243,24 +236,27 @@ def reading_warm(top: Path, maps: np.ndarray, rounds: int) -> list[Result]:
         result(
             "shuffled batches of 32, against zarr-python's row loop on the same store",
             ratio(seconds, "ours", "same"),
-            8,
+            ">= 8",
             gb_per_cpu_s=round(gb, 2),
         ),
         result(
             "shuffled batches of 32, against zarr-python's row loop on its own array, one image a chunk",
             ratio(seconds, "ours", "zarr"),
-            8,
+            ">= 8",
             memmap_over_zarr=round(ratio(seconds, "memmap", "zarr"), 2),
         ),
         result(
             "shuffled batches of 32, rows checked before, against np.memmap",
             ratio(seconds, "ours", "memmap"),
-            0.95,
+            ">= 0.95",
             why="rows checked before: finding a row's shard, span and check takes Python some microseconds beside a "
             "copy of 2 MB; on a busy machine np.take against itself gives .94 to 1.01",
         ),
         result(
-            "shuffled batch of 32, checked first read, against np.memmap", ratio(seconds, "first", "memmap one"), 0.6
+            "shuffled batch of 32, checked first read, against np.memmap",
+            ratio(seconds, "first", "memmap one"),
+            ">= 0.6",
+            why="a checksum of bytes that a second-level cache just holds; .58 to .64 was seen",
         ),
     ]
     (top / "raw").unlink()
@@ -287,7 +283,7 @@ def against_h5(
 
         seconds = alternate(rounds, {"ours": ours, "h5": direct})
     (top / "x.h5").unlink()
-    return [result("shuffled batches of 32, against h5py read_direct", ratio(seconds, "ours", "h5"), 1)]
+    return [result("shuffled batches of 32, against h5py read_direct", ratio(seconds, "ours", "h5"), ">= 1")]
 
 
 def reading_cold(top: Path, maps: np.ndarray, rounds: int) -> list[Result]:
@@ -325,7 +321,7 @@ def reading_cold(top: Path, maps: np.ndarray, rounds: int) -> list[Result]:
         result(
             "cold sequential with checksums, against raw preadv (wall)",
             ratio(seconds, "ours", "raw"),
-            0.9,
+            ">= 0.9",
             gb_per_s=round(rate, 2),
             of_medians=round(both, 3),
             why="cold: a row is read, then copied and checked, while the disk waits; raw preadv checks nothing. Rounds "
@@ -354,12 +350,11 @@ def bytes_used(top: Path) -> list[Result]:
         cost[name] = (total / payload, files, store.status().ok)
         shutil.rmtree(top / name)
     return [
-        result("bytes of 4:3 images, against the padded float16 map", used / padded, 0.76, most=True),
+        result("bytes of 4:3 images, against the padded float16 map", used / padded, "<= 0.76"),
         result(
             "bytes of 755 sizes, against one size",
             cost["many"][0] / cost["one"][0],
-            1.05,
-            most=True,
+            "<= 1.05",
             files=[cost["many"][1], cost["one"][1]],
         ),
     ]
@@ -370,7 +365,7 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=Path("/tmp/store_io"))
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--written", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=25)
     asked = parser.parse_args()
     shutil.rmtree(asked.dir, ignore_errors=True)
     asked.dir.mkdir(parents=True)

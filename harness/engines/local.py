@@ -85,7 +85,8 @@ def run(jobs: Sequence[Job], encoder: Encoder, advance: Advance) -> Work:
         images += encode(pending, encoder, advance, meter)
     for job in jobs:
         job.finished()
-    return Work(images, time.perf_counter() - start, meter.busy)
+    seconds = time.perf_counter() - start
+    return Work(images, seconds, meter.busy, seconds)
 
 
 class _Lane:

@@ -63,10 +63,13 @@ class Free(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An image is encoded: whether it failed, and the busy seconds of this worker until now."""
+    """An image is encoded: whether it failed, and until now the seconds that this worker's encoder was at work, and was
+    loaded.
+    """
 
     failed: bool
     busy: float
+    ready: float
 
 
 class Broken(NamedTuple):
@@ -91,7 +94,7 @@ class Worker:
         theirs.close()
         self.pipe.send(order)
         self.taken: list[Bundle] = []
-        self.busy, self.why = 0.0, ""
+        self.busy, self.ready, self.why = 0.0, 0.0, ""
 
     def give(self, bundle: Bundle | None) -> None:
         """The next blocks, or the word that there are none."""
@@ -116,13 +119,16 @@ def run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: Ad
     Raises:
         HarnessError: no worker is left, with what ended each; or blocks stay pending.
     """
-    start, images, busy = time.perf_counter(), 0, 0.0
+    start, images = time.perf_counter(), 0
+    workers: list[Worker] = []
     for together in [*([jobs] if len(jobs) > 1 else []), *([job] for job in jobs)]:
         images += sum(len(task.items) for bundle in _bundles(together) for task in bundle)
-        busy += _run(together, recipe, devices, advance)
+        workers += _run(together, recipe, devices, advance)
     for job in jobs:
         job.finished()
-    return Work(images, time.perf_counter() - start, busy)
+    count = max(1, min(len(devices), len(workers)))
+    busy, ready = sum(w.busy for w in workers) / count, sum(w.ready for w in workers) / count
+    return Work(images, time.perf_counter() - start, busy, ready)
 
 
 def _bundles(jobs: Sequence[Job]) -> list[Bundle]:
@@ -131,16 +137,16 @@ def _bundles(jobs: Sequence[Job]) -> list[Bundle]:
     return [tuple(tasks[ids] for tasks in lacking) for ids in lacking[0] if all(ids in tasks for tasks in lacking)]
 
 
-def _run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: Advance) -> float:
-    """What all these jobs lack; returns the seconds that the workers' encoders were at work, on average."""
-    busy, left = 0.0, list(devices)
+def _run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: Advance) -> list[Worker]:
+    """What all these jobs lack; returns the workers that there were."""
+    left, every = list(devices), list[Worker]()
     lost: list[str] = []
     bundles = _bundles(jobs)
     for _ in range(ROUNDS + len(devices)):
         if not bundles or not left:
             break
         workers = _round(jobs, bundles, recipe, left, advance)
-        busy += sum(worker.busy for worker in workers)
+        every += workers
         lost += [f"{worker.device}: {worker.why}" for worker in workers if worker.why]
         left = [*left[len(workers) :], *(worker.device for worker in workers if not worker.why)]
         bundles = _bundles(_refreshed(jobs))
@@ -148,7 +154,7 @@ def _run(jobs: Sequence[Job], recipe: Recipe, devices: Sequence[str], advance: A
         raise HarnessError(
             f"No worker is left ({'; '.join(lost)}). What was committed is kept: run the same command again."
         )
-    return busy / len(devices)
+    return every
 
 
 def _refreshed(jobs: Sequence[Job]) -> Sequence[Job]:
@@ -183,7 +189,7 @@ def _round(
                         waiting += [bundle for bundle in _bundles(_refreshed(jobs)) if bundle in worker.taken]
                     continue
                 if isinstance(message, Row):
-                    failed, worker.busy = message
+                    failed, worker.busy, worker.ready = message
                     advance(failed)
                 elif isinstance(message, Broken):
                     worker.why = message.why
@@ -238,7 +244,10 @@ def _encode(pipe: Connection, order: Order) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // order.share))
     threads = max(1, (os.cpu_count() or 1) // order.share)
     encoder = order.recipe.load(order.device)
-    meter = Meter()
+    meter, start = Meter(), time.perf_counter()
+
+    def advance(failed: bool) -> None:
+        pipe.send(Row(failed, meter.busy, time.perf_counter() - start))
 
     def bundles() -> Iterator[Bundle]:
         while True:
@@ -252,4 +261,4 @@ def _encode(pipe: Connection, order: Order) -> None:
         (Job(FeatureStore.open(place.store), (), (), *place[1:]), map(itemgetter(i), stream))
         for i, (place, stream) in enumerate(zip(order.places, tee(bundles(), len(order.places)), strict=True))
     ]
-    encode(pending, encoder, lambda failed: pipe.send(Row(failed, meter.busy)), meter, threads)
+    encode(pending, encoder, advance, meter, threads)

@@ -22,17 +22,23 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Work(NamedTuple):
-    """What an engine did: images, seconds from start to end, and seconds that its encoders were at work, on average."""
+    """What an engine did.
+
+    Attributes:
+        seconds: from start to end.
+        busy, ready: seconds that its encoders were at work, and that they were loaded, on average.
+    """
 
     images: int
     seconds: float
     busy: float
+    ready: float
 
 
 class Speed(msgspec.Struct, frozen=True):
     """Attributes:
     images_per_second: from the first file to the last commit.
-    idle: share of the time that the encoder waited for images, 0..1.
+    idle: share of the time that the loaded encoder waited for images, 0..1.
     tflops: 10^12 operations (2 x multiply-accumulate) a second, while the encoder was at work; 0 where unknown.
     peak_tflops: what the same devices reach in a large product of matrices in the same precision.
     share: of the peak, 0..1.
@@ -68,7 +74,7 @@ def speed(
     peak = sum(peak_gflops(device, encoder.identity.precision) for device in torchs) / 1e3
     return Speed(
         images_per_second=work.images / work.seconds,
-        idle=max(0.0, 1 - work.busy / work.seconds),
+        idle=max(0.0, 1 - work.busy / max(work.ready, 1e-9)),
         tflops=tflops,
         peak_tflops=peak,
         share=tflops / peak,

@@ -188,7 +188,7 @@ def precompute(
     chosen = chosen_rows(data, limit)
     already = {one.view.name: len(set(one.store.ids()) & set(chosen)) for one in opened}
     todo = [one for one in opened if not (if_exists == "skip" and one.store in there)]
-    work, reached = speed.Work(0, 0.0, 0.0), None
+    work, reached = speed.Work(0, 0.0, 0.0, 0.0), None
     if todo:
         with console.progress(f"look at {data.name}", len(chosen), "file") as bar:
             earlier = saved.earlier(stores / data.name)

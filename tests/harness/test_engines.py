@@ -122,7 +122,7 @@ def test_operations_of_sam_are_those_of_what_it_sees(view: str, expected: float)
 def test_speed_is_work_by_time() -> None:
     encoder = EFFICIENTNET_LITE0.load(None, "cpu")
     items = [PlanItem("a", "", "", 1, 1, 64, 64)] * 10
-    found = speed.speed(speed.Work(10, 4.0, 3.0), encoder, [(NATIVE, items)], ["cpu", "cpu"])
+    found = speed.speed(speed.Work(10, 4.0, 3.0, 4.0), encoder, [(NATIVE, items)], ["cpu", "cpu"])
     assert (found.images_per_second, found.idle) == (2.5, 0.25)
     assert found.tflops == pytest.approx(speed.gflop(encoder, NATIVE, items) / 3e3)
     assert found.share == pytest.approx(found.tflops / found.peak_tflops)
@@ -130,12 +130,12 @@ def test_speed_is_work_by_time() -> None:
 
 
 def test_an_encoder_whose_operations_torch_does_not_see_has_no_rate() -> None:
-    found = speed.speed(speed.Work(1, 1.0, 1.0), Timed(1, 1, "cpu"), [(NATIVE, tasks(1)[0].items)], ["cpu"])
+    found = speed.speed(speed.Work(1, 1.0, 1.0, 1.0), Timed(1, 1, "cpu"), [(NATIVE, tasks(1)[0].items)], ["cpu"])
     assert (found.tflops, found.share) == (0, 0)
     assert "TFLOP" not in str(found)
 
 
 def test_a_device_that_is_none_of_torchs_is_measured_as_the_processor() -> None:
     """The trap: `openvino` runs on the processor, and torch knows no device of that name."""
-    found = speed.speed(speed.Work(1, 1.0, 1.0), Timed(1, 1, "cpu"), [(NATIVE, tasks(1)[0].items)], ["openvino"])
+    found = speed.speed(speed.Work(1, 1.0, 1.0, 1.0), Timed(1, 1, "cpu"), [(NATIVE, tasks(1)[0].items)], ["openvino"])
     assert found.peak_tflops > 0
