@@ -113,5 +113,5 @@ def test_an_activation_stays_behind_the_norm(course: str) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("resnet18", FOLDED), ("vit_tiny_patch16_224", CODE)])
 def test_the_identity_says_whether_a_network_was_folded(name: str, code: str) -> None:
-    """A ViT's stores from before are good; a ResNet's have other last bits."""
-    assert TIMM.named(name).load(Path("random"), "cpu").identity.code == code
+    """A folded network has other last bits; and the network's own name stands beside it."""
+    assert TIMM.named(name).load(Path("random"), "cpu").identity.code == f"{code} {name}"
