@@ -16,8 +16,9 @@ Without it: view `native`, mean 0 and std 255 (pixels 0..1), no frame, the first
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     import torch
 
 CODE = "onnx.1"
+Shape = tuple[int, ...]
+STATED = 512  # the side whose cost is stated for a graph of any size
+TERMS: dict[str, Callable[[Shape, Shape, Shape], int]] = {  # what is multiplied and added: of input, weight, output
+    "Conv": lambda given, weight, made: math.prod(made) * math.prod(weight[1:]),
+    "ConvTranspose": lambda given, weight, made: math.prod(given) * math.prod(weight[1:]),
+    "MatMul": lambda given, weight, made: math.prod(made) * given[-1],
+    "Gemm": lambda given, weight, made: math.prod(given) * made[-1],
+}
 PROBE = 224  # a side at which channels and strides of a graph of any size are found
 
 SPEC = EncoderSpec(
@@ -171,9 +180,27 @@ class Graph:
         return self.session((*self.outputs, *extra)).run(list(names), image)
 
     def maps(self, side: int) -> dict[str, tuple[int, ...]]:
-        """Inner tensors that are maps of an image of this side, in the order of the graph -> (1, C, h, w).
+        """Inner tensors that are maps of an image of this side, in the order of the graph -> (1, C, h, w)."""
+        shapes = self.shapes(side)
+        return {n: shape for n, shape in shapes.items() if n not in self.outputs and _is_map(shape, side)}
 
-        Shapes are inferred (a map of attention may be too large to be held with all others); what inference cannot
+    def gflop(self, side: int) -> float:
+        """10^9 operations (2 x multiply-accumulate) for an image of this side, of its convolutions and products."""
+        graph = self._model.graph
+        shapes = {**{t.name: tuple(t.dims) for t in graph.initializer}, **self.shapes(side)}
+        shapes[graph.input[0].name] = (1, 3, side, side)
+        total = 0
+        for node in graph.node:
+            known = [shapes.get(name, ()) for name in (*node.input[:2], node.output[0])]
+            if node.op_type in TERMS and all(known):
+                given, weight, made = known
+                total += 2 * TERMS[node.op_type](given, weight, made)
+        return total / 1e9
+
+    def shapes(self, side: int) -> dict[str, tuple[int, ...]]:
+        """Every tensor of floats that a node gives, in the order of the graph -> its shape for an image of this side.
+
+        They are inferred (a map of attention may be too large to be held with all others); what inference cannot
         tell, such as what follows padding that depends on the image, is found by running the graph.
         """
         import numpy as np
@@ -186,10 +213,10 @@ class Graph:
             axis.dim_value = size
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
-        types = {value.name: value.type.tensor_type for value in inferred}
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        types = {value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.output)}
         floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-        names = [name for node in self._model.graph.node for name in node.output if name not in ("", *self.outputs)]
+        names = [name for node in self._model.graph.node for name in node.output if name]
         names = [name for name in names if name not in types or types[name].elem_type in floats]
         shapes: dict[str, tuple[int, ...]] = {}
         for name in names:
@@ -201,7 +228,7 @@ class Graph:
             image = {self._model.graph.input[0].name: np.zeros((1, 3, side, side), np.float32)}
             found = self._open((*self.outputs, *unknown)).run(unknown, image)
             shapes |= {n: v.shape for n, v in zip(unknown, found, strict=True) if np.asarray(v).dtype.kind == "f"}
-        return {name: shapes[name] for name in names if name in shapes and _is_map(shapes[name], side)}
+        return {name: shapes[name] for name in names if name in shapes}
 
 
 class OpenVinoGraph(Graph):
@@ -293,6 +320,7 @@ class OnnxEncoder:
             title=f"{said.name} (ONNX)",
             taps=taps,
             output=output,
+            gflop=graph.gflop(self._frame or STATED),
             features=(f"{output}:map", *(f"{tap}:moments" for tap in dict.fromkeys([output, *own]))),
             view=said.view,
             licence=said.licence,

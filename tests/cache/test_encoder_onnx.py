@@ -13,6 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from skimage import data as photographs
+from torch.utils.flop_counter import FlopCounterMode
 
 from cache.conformance import check_encoder
 from cache.encode import Item, encode_items
@@ -92,6 +93,31 @@ def test_a_graph_gives_the_networks_own_numbers(tmp_path: Path, size: tuple[int,
     for value, tap in zip(expected(pixels), ("early.maps", "late"), strict=True):
         torch.testing.assert_close(found[tap], value, rtol=1e-5, atol=1e-5)
     assert list(encoder.encode(pixels, size, ["late"])) == ["late"]
+
+
+def test_its_cost_is_that_of_the_network(tmp_path: Path) -> None:
+    """Counted by torch: at 512 for a graph of any size, else of its own input."""
+    for side, size in ((("h", "w"), 512), ((64, 64), 64)):
+        spec = ONNX.load(graph(tmp_path / "net.onnx", side=side), "cpu").spec
+        with FlopCounterMode(display=False) as counter:
+            network()(torch.zeros(1, 3, size, size))
+        assert spec.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-6)
+
+
+def test_products_of_matrices_are_counted(tmp_path: Path) -> None:
+    """(3, 8, 8) by (8, 5), then its 120 numbers by (120, 7); each a multiply and an add."""
+    weights = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("a", (8, 5)), ("b", (120, 7)))]
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["product"]),
+        helper.make_node("Flatten", ["product"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "b"], ["seven"]),
+        helper.make_node("Relu", ["x"], ["map"]),
+    ]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    outs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("map", "seven")]
+    made = helper.make_graph(nodes, "products", [given], outs, weights)
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "p.onnx")
+    assert ONNX.load(tmp_path / "p.onnx", "cpu").spec.gflop == 2 * (3 * 8 * 5 * 8 + 120 * 7) / 1e9
 
 
 def test_it_does_what_every_encoder_must(tmp_path: Path) -> None:
