@@ -123,8 +123,9 @@ def main() -> None:
             plain_s=round(statistics.median(plains), 2),
             ours_s=round(first, 2),
             most_relative_error=error,
-            why="images to a store: segment-anything writes and reads 805 MB of scores a global block, so its time swings "
-            "with the machine's memory (45 and 59 s, ours 24 and 27, on one machine within three hours): 1.9 to 2.2 seen",
+            why="images to a store: segment-anything writes and reads 805 MB of scores a global block, so its time "
+            "swings with the machine's memory (45 and 59 s, ours 24 and 27, on one machine within three hours): 1.9 to "
+            "2.2 was seen",
         ),
         record.result(
             "second experiment, all maps from the store, against encoding again",

@@ -138,9 +138,9 @@ def writing(top: Path, maps: np.ndarray, count: int, rounds: int) -> list[Result
             plain_write_and_crc_over_zarr=round(ratio(seconds, "floor", "zarr"), 2),
             images=count,
             of_few_images=round(ratio(few, "ours", "zarr"), 2),
-            why=f"of {count} images, as a data set has them, and of {len(maps)} (`of_few_images`). zarr-python, which "
-            "writes no checksums of the data, takes longer an image where there are many: its first 10 shards took "
-            "25 to 30 ms each, later ones up to 50, as would copies that leave the processor's cache",
+            why="write: what is left is the kernel's copy into fresh pages, and a checksum that zarr-python does not "
+            "take; a plain write() with checksums is slower than ours where there are many images. zarr-python's own "
+            "time swings with the price of a page: 2.5 to 3.9 was seen on one machine within two hours",
         ),
         result("write, against ViT-B at its H200 goal (0.85 GB/s)", rate / 0.85, ">= 1"),
     ]
@@ -250,13 +250,13 @@ def reading_warm(top: Path, maps: np.ndarray, rounds: int) -> list[Result]:
             ratio(seconds, "ours", "memmap"),
             ">= 0.95",
             why="rows checked before: finding a row's shard, span and check takes Python some microseconds beside a "
-            "copy of 2 MB; on a busy machine np.take against itself gives .94 to 1.01",
+            "copy of 2 MB; .93 to .98 was seen",
         ),
         result(
             "shuffled batch of 32, checked first read, against np.memmap",
             ratio(seconds, "first", "memmap one"),
             ">= 0.6",
-            why="a checksum of bytes that a second-level cache just holds; .58 to .64 was seen",
+            why="a checksum of bytes that a second-level cache just holds; .54 to .64 was seen",
         ),
     ]
     (top / "raw").unlink()
