@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import google_crc32c
 import numpy as np
+from awscrt import checksums
 from numpy.typing import NDArray
 
 from cache.forms import Form
@@ -118,5 +118,5 @@ def index_is_whole(shard: NDArray[np.uint8], capacity_rows: int, inner: int) -> 
 
 def crc32c(values: NDArray[Any], before: int = 0) -> int:
     """crc32c of an array's bytes; of more of them, with that of the bytes before."""
-    held = np.ascontiguousarray(values)  # an array passes without a copy, a memoryview not
-    return int(google_crc32c.extend(before, held))
+    held: Any = np.ascontiguousarray(values)  # declared as bytes, taken as any contiguous buffer, without a copy
+    return checksums.crc32c(held, before)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import google_crc32c
 import numpy as np
 import pytest
 import tensorstore as ts
@@ -138,6 +139,17 @@ def test_crc32c_is_the_published_one() -> None:
     assert fmt.crc32c(np.frombuffer(b"123456789", np.uint8)) == 0xE3069283
     columns = np.arange(6, dtype=np.float16).reshape(2, 3)
     assert fmt.crc32c(columns.T) == fmt.crc32c(np.ascontiguousarray(columns.T))
+
+
+@given(size=st.integers(0, 300_000), at=st.integers(0, 300_000), skip=st.integers(0, 70), seed=st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_crc32c_is_zarrs_at_any_length_and_place(size: int, at: int, skip: int, seed: int) -> None:
+    """zarr-python takes its checksums by Google's library: instructions chosen by length, start or processor must not
+    show. In two pieces it is that of the whole.
+    """
+    values = np.random.default_rng(seed).integers(0, 256, size + skip, np.uint8)[skip:]
+    assert fmt.crc32c(values) == google_crc32c.value(values.tobytes())
+    assert fmt.crc32c(values[at:], fmt.crc32c(values[:at])) == fmt.crc32c(values)
 
 
 def test_other_codecs_do_not_creep_in(tmp_path: Path) -> None:
