@@ -89,7 +89,7 @@ def main() -> None:
             cpu_ms={name: round(value * 1e3, 1) for name, value in took.items()},
             most_grey_levels_off=furthest,
             why="decode + resize: Pillow's time swings more than ours with the price of a fresh page (158 and 218 ms, "
-            "ours 73 and 79, on one machine within three hours): 2.2 to 2.8 was seen",
+            "ours 73 and 79, on one machine within three hours): 2.1 to 2.8 was seen",
         ),
         record.result(
             "decode + resize of 12 MP, Pillow's own pixels, one core", took["pillow"] / took["exact"], ">= 1"

@@ -22,10 +22,11 @@ class Registry:
         kind: what a person calls it ("dataset"), for messages.
         table: built-in names -> "module:object".
         group: the entry-point group that plugin packages use.
+        besides: what else can be typed, in words.
     """
 
-    def __init__(self, kind: str, table: Mapping[str, str], group: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, table: Mapping[str, str], group: str, besides: str = "") -> None:
+        self.kind, self._besides = kind, besides
         self._builtin = dict(table)
         self._group = group
 
@@ -55,7 +56,7 @@ class Registry:
         if name not in targets and rest and owner in targets and hasattr(found := self.get(owner), "named"):
             return found.named(rest)
         if name not in targets:
-            raise UsageError(f"Unknown {self.kind} {name!r}{suggest(name, targets)}")
+            raise UsageError(f"Unknown {self.kind} {name!r}{suggest(name, targets)}{self._besides}")
         module, _, attribute = targets[name].partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -77,7 +78,7 @@ def encoders() -> Registry:
     """The registry of encoders."""
     from cache import ENCODERS
 
-    return Registry("encoder", ENCODERS, "sam_iqa.encoders")
+    return Registry("encoder", ENCODERS, "sam_iqa.encoders", " And any network of timm, as timm.NAME.")
 
 
 def heads() -> Registry:

@@ -29,6 +29,7 @@ class StoreReport(msgspec.Struct, frozen=True):
         images: of those that were encoded, how many files were read and compared; `unseen`: how many were not.
         unknown: why no image file was looked at; "" where they were.
         recomputed: one entry a feature; empty where nothing was encoded again.
+        without: why nothing could be, where that was asked for: its weights are not here.
         changed: of the images encoded again, those whose file is not there or another meanwhile, with the reason.
         failed: those that can no longer be encoded.
     """
@@ -40,13 +41,14 @@ class StoreReport(msgspec.Struct, frozen=True):
     unseen: int = 0
     unknown: str = ""
     recomputed: list[Agreement] = []
+    without: str = ""
     changed: dict[str, str] = {}
     failed: dict[str, str] = {}
 
     @property
     def exit_code(self) -> int:
-        """3 where anything is wrong."""
-        return 3 if self.findings or self.failed or any(c.wrong for c in self.recomputed) else 0
+        """3 where anything is wrong, or could not be compared as asked."""
+        return 3 if self.findings or self.failed or self.without or any(c.wrong for c in self.recomputed) else 0
 
     def _looked(self) -> str:
         """What was looked at beside the store."""
@@ -72,6 +74,7 @@ class StoreReport(msgspec.Struct, frozen=True):
                     f"    WRONG: {', '.join(c.wrong)}. Was another machine, library or weights file at work? Make "
                     "them again: harness precompute --if-exists recompute"
                 )
+        lines += [f"  nothing encoded again: {self.without}"] if self.without else []
         lines += [f"  {i}: not compared, its file is {why} since" for i, why in self.changed.items()]
         lines += [f"  {i}: WRONG: stored, and cannot be encoded now ({why})" for i, why in self.failed.items()]
         return "\n".join(lines)
@@ -121,10 +124,10 @@ def verify(
     Returns:
         A report a store; --json prints a list, also of one.
     """
-    from cache.errors import StoreError
+    from cache.errors import StoreError, WeightsError
     from cache.store import FeatureStore
     from harness import config, locate
-    from harness.errors import UsageError
+    from harness.errors import NotFoundError, UsageError
 
     folder = store or config.load().path("stores", "stores")
     reports = StoreReports()
@@ -147,10 +150,14 @@ def verify(
             if recompute:
                 damaged = {finding["id"] for finding in report.findings}
                 whole = [i for i in one.ids() if i not in damaged]
-                again = _encode_again(one, whole, recompute, images, weights, device)
-                report = msgspec.structs.replace(
-                    report, recomputed=again.agreements, changed=again.changed, failed=again.failed
-                )
+                try:
+                    again = _encode_again(one, whole, recompute, images, weights, device)
+                except (NotFoundError, WeightsError) as error:  # the other stores' may be here
+                    report = msgspec.structs.replace(report, without=str(error))
+                else:
+                    report = msgspec.structs.replace(
+                        report, recomputed=again.agreements, changed=again.changed, failed=again.failed
+                    )
             reports.append(report)
     return reports
 

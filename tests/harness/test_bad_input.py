@@ -224,6 +224,12 @@ def test_an_unknown_name_gets_the_nearest_one(
     assert f"did you mean '{meant}'" in done.err
 
 
+def test_somebody_who_types_a_name_of_timms_learns_how(type_: Callable[..., Outcome]) -> None:
+    done = type_("encoders", "info", "timm:resnet18")
+    assert done.code == 2
+    assert "timm.NAME" in done.err
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

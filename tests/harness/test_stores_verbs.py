@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+import timm
 from PIL import Image
+from safetensors.torch import save_file
 
 from cache.store import FeatureStore
 from harness import cli, console
@@ -62,6 +64,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
+@pytest.fixture(scope="module")
+def halved(place: Path) -> Path:
+    """The same photographs at half their size in a folder of stores of their own, `halved`."""
+    words = ("--dataset", "folder", "--root", "data", "--encoder", "efficientnet-lite0", "--store", "halved")
+    said(place, "precompute", *words, "--view", "half", "--resize", "torch", "--features", "stage.6:map8")
+    return place
+
+
 def test_each_verb_does_what_it_says(place: Path) -> None:
     would = said(place, "stores", "gc", "--dry-run")
     freed = said(place, "stores", "gc")
@@ -97,12 +107,29 @@ def test_images_encoded_again_agree_and_a_stale_one_is_a_finding_and_not_compare
     assert all((c["images"], c["equal"]) == (11, 11) for c in after["recomputed"])
 
 
-def test_images_are_encoded_again_as_the_store_says_that_they_were(place: Path) -> None:
+def test_images_are_encoded_again_as_the_store_says_that_they_were(halved: Path) -> None:
     """The trap: compared with another resize, precision or view than the store's own, every row looks wrong."""
-    words = ("--dataset", "folder", "--root", "data", "--encoder", "efficientnet-lite0", "--store", "halved")
-    said(place, "precompute", *words, "--view", "half", "--resize", "torch", "--features", "stage.6:map8")
-    [found] = said(place, "stores", "verify", "--store", "halved", "--recompute", "4", "--root", "data")
+    [found] = said(halved, "stores", "verify", "--store", "halved", "--recompute", "4", "--root", "data")
     assert [(c["feature"], c["images"], c["equal"]) for c in found["recomputed"]] == [("stage.6:map8", 4, 4)]
+
+
+def test_weights_that_are_not_here_hide_no_other_stores_findings(place: Path, tmp_path: Path) -> None:
+    """The trap: `verify --recompute` over all stores ended at the first whose weights file is elsewhere, with nothing
+    said of those that it had read.
+    """
+    weights = tmp_path / "own.safetensors"
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    shutil.copytree(place / "stores", tmp_path / "two")
+    data, store = str(place / "data"), ("--store", str(tmp_path / "two"))
+    words = ("--dataset", "folder", "--root", data, "--encoder", "timm.test_resnet", "--weights", str(weights))
+    said(place, "precompute", *words, *store, "--limit", "3")
+    found = said(place, "stores", "verify", *store, "--root", data, "--recompute", "2", code=3)
+    told = {one["store"].split()[1].partition("@")[0]: one for one in found}
+    assert "--weights" in told["timm.test_resnet"]["without"]
+    assert [c["images"] for c in told["efficientnet-lite0"]["recomputed"]][:1] == [2]
+    assert told["efficientnet-lite0"]["without"] == ""
+    done = harness(place, "stores", "verify", *store, "--root", data, "--recompute", "2")
+    assert "nothing encoded again" in done.stdout
 
 
 def test_mistakes_are_told_apart(place: Path) -> None:
@@ -135,9 +162,11 @@ def test_stores_that_differ_by_the_key_alone_are_told_apart_where_names_are_list
     assert "2 stores are there" in harness(tmp_path, "stores", "info").stderr
 
 
-def test_what_deletes_asks_for_one_store_and_names_the_flags_that_help(place: Path, tmp_path: Path) -> None:
+def test_what_deletes_asks_for_one_store_and_names_the_flags_that_help(
+    place: Path, halved: Path, tmp_path: Path
+) -> None:
     shutil.copytree(place / "stores", tmp_path / "stores")
-    shutil.copytree(place / "halved", tmp_path / "stores", dirs_exist_ok=True)
+    shutil.copytree(halved / "halved", tmp_path / "stores", dirs_exist_ok=True)
     done = harness(tmp_path, "stores", "gc")
     assert done.returncode == 2
     assert "2 stores are there; say which by --view, or by --store stores/DATASET/STORE:" in done.stderr
