@@ -139,8 +139,9 @@ def writing(top: Path, maps: np.ndarray, count: int, rounds: int) -> list[Result
             images=count,
             of_few_images=round(ratio(few, "ours", "zarr"), 2),
             why="write: of 0.5 CPU-seconds for 1 GB 0.4 are the kernel's copy into fresh pages, which zarr-python pays "
-            "too, 0.04 the checksums that it does not take, 0.08 sixteen commits; a bare write() with checksums, in the "
-            "same run, reached 2.4 times zarr-python. What a fresh page costs swings on a shared host: 1.9 to 3.9 was seen on one machine",
+            "too, 0.04 the checksums that it does not take, 0.08 sixteen commits; a bare write() with checksums, in "
+            "the same run, reached 2.4 times zarr-python. What a fresh page costs swings on a shared host: 1.9 to 3.9 "
+            "was seen on one machine",
         ),
         result("write, against ViT-B at its H200 goal (0.85 GB/s)", rate / 0.85, ">= 1"),
     ]
