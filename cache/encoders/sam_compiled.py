@@ -31,7 +31,8 @@ def compiled(module: SamVit, frame: int) -> SamVit:
 class Through:
     """Runs a block compiled, once the first of its kind was held against the block itself on the picture at hand.
 
-    Where they differ, or nothing can be compiled here, this is said once and blocks run as they are.
+    Where they differ, or nothing can be compiled here (now, or later for another size of batches), this is said once
+    and blocks run as they are.
     """
 
     def __init__(self, side: int, run: Callable[[Block, torch.Tensor], torch.Tensor]) -> None:
@@ -43,10 +44,6 @@ class Through:
         """As `Block.forward`, but x may be left as it was."""
         if self._given_up or tuple(x.shape[1:3]) != self._grid:
             return block(x)
-        if block.attn.window in self._proved:
-            return self._run(block, x)
-        one = x[:1].clone()
-        added = block(one.clone()) - one
         try:
             found = self._run(block, x)
         except Exception as error:
@@ -54,6 +51,10 @@ class Through:
                 raise
             why = " ".join(str(error).strip().splitlines()[:2])  # torch names the compiler first, then what it said
             return self._give_up(f"{type(error).__name__}: {why}", block, x)
+        if block.attn.window in self._proved:
+            return found
+        one = x[:1]
+        added = block(one.clone()) - one
         error = float((found[:1] - one - added).norm() / added.norm())
         if not error <= MOST_ERROR[block.mlp.lin1.weight.dtype]:
             return self._give_up(f"what it computes differs by {error:.1e} from what it should", block, x)

@@ -67,7 +67,7 @@ def run(jobs: Sequence[Job], encoder: Encoder, advance: Advance) -> Work:
     """Encodes what is pending in every job's store and commits block by block; an image that several stores lack is
     decoded once for all of them.
 
-    A kill loses at most the blocks in flight and the one being written, of each store. A block whose bytes another
+    A kill loses at most a block in flight of each store, and the one that is being written. A block whose bytes another
     writer left behind in another form is planned anew by the store and met again in the next round.
 
     Args:

@@ -12,14 +12,16 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Buffer, Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fakes
 import pandas as pd  # pyarrow imports it on first use: here, once, instead of in every child
 from PIL import Image
 
+from cache import objects
 from cache.compaction import compact
 
 os.fsync = lambda _: None  # as in conftest.no_fsync
@@ -29,21 +31,56 @@ assert pd
 PATTERNS = ["fine:map", "coarse:moments"]
 
 
-def die_at(step: int) -> None:
-    """Makes the process die, as by kill -9, just before (even) or after (odd) an object gets its name by link()."""
-    real, count = os.link, 0
+class Halved:
+    """A file whose every piece reaches the disk in two halves, with a step between them."""
 
-    def link(source: str, target: str) -> None:
-        nonlocal count
-        if count == step:
+    def __init__(self, file: BinaryIO, reach: Callable[[str], None]) -> None:
+        self._file, self._reach = file, reach
+        self.flush, self.fileno = file.flush, file.fileno
+
+    def __enter__(self) -> Halved:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, piece: Buffer) -> None:
+        view = memoryview(piece).cast("B")
+        self._file.write(view[: len(view) // 2])
+        self._file.flush()
+        self._reach("half a piece")
+        self._file.write(view[len(view) // 2 :])
+
+
+def die_at(step: int) -> list[str]:
+    """Makes the process die, as by kill -9, at that of all its steps of the disk: room taken for a file, half a piece
+    of it written, all of it made durable, its name just not yet or just given by link(). Returns the steps gone by.
+    """
+    gone: list[str] = []
+    take: Any = getattr(os, "posix_fallocate", None)  # not on every system
+
+    def reach(kind: str) -> None:
+        if len(gone) == step:
             os._exit(9)
-        count += 1
+        gone.append(kind)
+
+    def link(source: str, target: str, real: Callable[..., None] = os.link) -> None:
+        reach("no name yet")
         real(source, target)
-        if count == step:
-            os._exit(9)
-        count += 1
+        reach("a name")
 
-    os.link = link
+    def fallocate(file: int, start: int, size: int) -> None:
+        take(file, start, size)
+        reach("room")
+
+    def beside(path: Path, part: Path, real: Callable[..., Any] = objects._beside) -> Any:
+        file = real(path, part)
+        return file and Halved(file, reach)
+
+    os.link, os.posix_fallocate, objects._beside = link, fallocate, beside
+    os.fsync = lambda _: reach("durable")
+    objects.LARGE = 1  # else no file of this test is large enough for its room to be taken at once
+    return gone
 
 
 def child(work: Callable[[], object]) -> int:
@@ -63,19 +100,20 @@ def filled(root: Path, images: Path) -> Callable[[], object]:
     return lambda: fakes.fill(root, images, names, PATTERNS)
 
 
-def points(root: Path, images: Path) -> list[int]:
-    """A store a step, each left by a writer that died there; the last writer lives."""
-    codes = []
+def points(root: Path, images: Path) -> dict[str, Any]:
+    """A store a step, each left by a writer that died there; the last writer lives, and tells which steps there are."""
+    codes, told = [], root / "steps.json"
     while not codes or codes[-1] == 9:
         step, place = len(codes), root / f"{len(codes)}"
 
         def work(step: int = step, place: Path = place) -> None:
-            die_at(step)
+            gone = die_at(step)
             filled(place, images)()
+            told.write_text(json.dumps(gone))
 
         _, status = os.waitpid(child(work), 0)
         codes.append(os.waitstatus_to_exitcode(status))
-    return codes
+    return {"codes": codes, "steps": json.loads(told.read_text())}
 
 
 def kills(root: Path, images: Path, seed: int, stores: int, writers: int) -> list[int]:
@@ -137,7 +175,7 @@ def compactions(root: Path, images: Path, seed: int, rounds: int) -> dict[str, i
 
 if __name__ == "__main__":
     top, images = map(Path, sys.argv[1:])
-    found = {"points": points(top / "points", images)}
+    found: dict[str, Any] = {"points": points(top / "points", images)}
     found |= {f"kills-{n}": kills(top / f"kills-{n}", images, seed=7, stores=3, writers=n) for n in (1, 2)}
     found["compactions"] = compactions(top / "compactions", images, seed=7, rounds=40)
     sys.stdout.write(json.dumps(found))

@@ -126,6 +126,27 @@ def test_what_cannot_be_compiled_or_computes_something_else_is_said_once_and_not
     assert "and much more" not in warning
 
 
+@UNFUSED
+def test_what_compiled_once_and_fails_for_another_batch_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    """The trap: the last batch of a block is smaller, so it is compiled anew; failing then, every row of it failed."""
+
+    def of_two(block: Block, x: torch.Tensor) -> torch.Tensor:
+        if len(x) != 2:
+            raise RuntimeError("recompile limit reached")
+        return sam_compiled.through(block, x)
+
+    plain, fast = network("sam-tiny"), network("sam-tiny")
+    fast.through = sam_compiled.Through(16, of_two)
+    pixels = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        fast(pixels, ["neck"])
+        assert said(caplog) == []
+        for _ in range(2):
+            assert torch.equal(fast(pixels[:1], ["neck"])["neck"], plain(pixels[:1], ["neck"])["neck"])
+    (warning,) = said(caplog)
+    assert "recompile limit reached" in warning
+
+
 def test_out_of_memory_is_no_reason_to_give_up() -> None:
     """The batch is halved, and what fits is compiled all the same."""
 

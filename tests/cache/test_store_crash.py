@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -81,13 +82,17 @@ def assert_whole(fakes: ModuleType, store: FeatureStore, truth: Truth) -> None:
 def test_death_at_every_step_of_the_disk(
     tmp_path: Path, died: Died, images: Path, fakes: ModuleType, truth: Truth
 ) -> None:
-    """Before and after each object gets its name: header, plan, every shard, every commit. What can be read then is
-    right, and the next run ends with the bytes of a store that nobody disturbed.
+    """Inside each write, and before and after each object gets its name: header, plan, the arrays' documents, every
+    shard, every commit. What can be read then is right, and the next run ends with the bytes of a store that nobody
+    disturbed.
     """
     whole = kept(fakes, fakes.fill(tmp_path / "whole", images, names(images), PATTERNS).path)
-    top, codes = died[0] / "points", died[1]["points"]
-    assert codes == [9] * (len(codes) - 1) + [0]
-    assert len(codes) - 1 == 2 * len(whole)
+    top, codes, steps = died[0] / "points", died[1]["points"]["codes"], Counter(died[1]["points"]["steps"])
+    assert codes == [9] * steps.total() + [0]
+    assert steps["no name yet"] == steps["a name"] == len(whole)
+    assert steps["half a piece"] > len(whole) < steps["durable"]  # several pieces a shard; folders are made durable too
+    if sys.platform == "linux":
+        assert steps["room"] == sum("/c." in name for name in whole) > 0
     left = 0
     for step in range(len(codes)):
         root = top / f"{step}"
