@@ -66,6 +66,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         output: the tap that is the encoder's own output.
         view: how images become pixels unless a person says otherwise.
         normalisation: in words, on pixel values 0..255.
+        preprocessing: in words, how its authors' own code makes pixels of an image, where that is none of our views.
         training_data: in words, for a person.
         trained_on: names of the corpora behind the official weights, as datasets' pages name them; `UNKNOWN` among them
             where that is not all, none where the weights are random.
@@ -101,6 +102,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     formula: bool = False
     untrained: bool = False
     batch: int = 8
+    preprocessing: str = ""
     trained_on: tuple[str, ...] = (UNKNOWN,)
     precisions: tuple[str, ...] = ("fp32",)
     features: tuple[str, ...] = ()

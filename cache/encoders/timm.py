@@ -36,11 +36,36 @@ def vit(dim: int, patch: int, depth: int = 12) -> tuple[Tap, ...]:
     return (*(Tap(f"block.{i}", dim, patch) for i in range(depth)), Tap("norm", dim, patch))
 
 
+class Preprocessing(NamedTuple):
+    """What timm itself does with an image before it normalises, for the weights that are meant.
+
+    Attributes:
+        side: of the square that the network is given, in pixels.
+        crop: how much of the resized side it is.
+        interpolation: of the resizing.
+        mode: timm's word: `center` resizes the shorter side, `border` the longer, `squash` both.
+    """
+
+    side: int
+    crop: float
+    interpolation: str = "bicubic"
+    mode: str = "center"
+
+    def __str__(self) -> str:
+        resized = f"{int(self.side / self.crop)} by {self.interpolation}"  # cut as timm does
+        if self.mode == "squash":
+            return f"both sides to {resized}, of it the centre of {self.side} x {self.side}"
+        if self.mode == "border":
+            return f"longer side to {resized}, of it the centre of {self.side} x {self.side}, padded to that"
+        return f"shorter side to {resized}, of it the centre of {self.side} x {self.side}"
+
+
 class Peer(NamedTuple):
     """What is declared of a peer.
 
     Attributes:
         model: timm's name, with the tag of the weights that are meant.
+        own: timm's preprocessing; a fact to compare with, since here an image is seen through a view.
         pad: sides become a multiple of it.
         licence: of these weights, as timm states it.
         view: the default.
@@ -50,6 +75,7 @@ class Peer(NamedTuple):
     name: str
     model: str
     title: str
+    own: Preprocessing
     taps: tuple[Tap, ...]
     pad: int
     scale: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -68,11 +94,23 @@ class Peer(NamedTuple):
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("resnet50", "resnet50.a1_in1k", "ResNet-50", RESNET, 1, IMAGENET, ("ImageNet-1k",), "ImageNet-1k", 42.7),
+        Peer(
+            "resnet50",
+            "resnet50.a1_in1k",
+            "ResNet-50",
+            Preprocessing(224, 0.95),
+            RESNET,
+            1,
+            IMAGENET,
+            ("ImageNet-1k",),
+            "ImageNet-1k",
+            42.7,
+        ),
         Peer(
             "convnext-tiny",
             "convnext_tiny.fb_in1k",
             "ConvNeXt-T",
+            Preprocessing(224, 0.875),
             CONVNEXT,
             32,
             IMAGENET,
@@ -84,6 +122,7 @@ PEERS = {
             "clip-vit-b",
             "vit_base_patch16_clip_quickgelu_224.openai",
             "CLIP ViT-B/16",
+            Preprocessing(224, 0.9),
             vit(768, 16),
             16,
             CLIP,
@@ -95,6 +134,7 @@ PEERS = {
             "dinov2-s",
             "vit_small_patch14_dinov2.lvd142m",
             "DINOv2 ViT-S/14",
+            Preprocessing(518, 1.0),
             vit(384, 14),
             14,
             IMAGENET,
@@ -106,6 +146,7 @@ PEERS = {
             "siglip2-b",
             "vit_base_patch16_siglip_256.v2_webli",
             "SigLIP 2 ViT-B/16",
+            Preprocessing(256, 0.9),
             vit(768, 16),
             16,
             HALF,
@@ -117,6 +158,7 @@ PEERS = {
             "dinov3-s",
             "vit_small_patch16_dinov3.lvd1689m",
             "DINOv3 ViT-S/16",
+            Preprocessing(256, 1.0),
             vit(384, 16),
             16,
             IMAGENET,
@@ -129,6 +171,7 @@ PEERS = {
             "pe-core-b",
             "vit_pe_core_base_patch16_224.fb",
             "Perception Encoder Core B/16",
+            Preprocessing(224, 1.0),
             vit(768, 16),
             16,
             HALF,
@@ -140,6 +183,7 @@ PEERS = {
             "pe-spatial-b",
             "vit_pe_spatial_base_patch16_512.fb",
             "Perception Encoder Spatial B/16",
+            Preprocessing(512, 1.0),
             vit(768, 16)[:-1],
             16,
             HALF,
@@ -166,6 +210,7 @@ class TimmFamily:
             output=peer.taps[-1].name,
             view=peer.view,
             normalisation=f"mean {mean}, std {std} of 0..1{padding}",
+            preprocessing=f"{peer.own} (timm)",
             licence=peer.licence,
             source=f"timm {peer.model}; --weights FILE (timm's tensors), cache or random",
             training_data=peer.training_data,
@@ -244,8 +289,10 @@ class AnyTimm:
         config: Any = timm.get_pretrained_cfg(model)
         scale, title = (config.mean, config.std), f"{model} (timm)"
         told = "; ".join([f"as the tag {config.tag!r} says", config.origin_url or "", *(config.notes or ())])
-        peer = Peer(f"timm.{model}", f"{config.architecture}.{config.tag}", title, (), 1, scale, (UNKNOWN,), told, 0.0)
         side = config.input_size[-1]
+        own = Preprocessing(side, config.crop_pct, config.interpolation, config.crop_mode)
+        name = f"{config.architecture}.{config.tag}"
+        peer = Peer(f"timm.{model}", name, title, own, (), 1, scale, (UNKNOWN,), told, 0.0)
         with torch.device("meta"):
             try:
                 module: Any = build(peer := peer._replace(resampled=True))

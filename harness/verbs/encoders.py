@@ -90,6 +90,7 @@ def info(
             "kept": " ".join(spec.kept) if taps else "the output's map and all moments",
             "view": spec.view,
             "normalisation": spec.normalisation,
+            **({"its own preprocessing": spec.preprocessing} if spec.preprocessing else {}),
             "cost": f"{cost(spec)} GFLOP an image" + " of 512 x 512" * (spec.view == "native"),
             "precisions": ", ".join(spec.precisions),
             "devices": "torch's" + ", openvino" * spec.openvino if not spec.formula else "cpu",

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from skimage import data as photographs
+from timm.data import create_transform, resolve_data_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from cache.conformance import CHECKS, check_encoder
@@ -48,6 +50,23 @@ def test_facts_are_timms(family: Any) -> None:
     info = module.feature_info
     taps = [tap for tap in family.spec.taps if tap.name != "norm"]
     assert [(t.channels, t.stride) for t in taps] == [(f["num_chs"], f["reduction"]) for f in info]
+
+
+@pytest.mark.parametrize(
+    "family",
+    [*FAMILIES, TIMM.named("resnet18"), TIMM.named("vit_base_patch32_clip_448.laion2b_ft_in12k_in1k")],
+    ids=lambda f: f.spec.name,
+)
+def test_own_preprocessing_is_what_timms_transform_does(family: Any) -> None:
+    """The transform that timm builds of its configuration, on a picture that is not square."""
+    steps = create_transform(**resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(family.peer.model).to_dict()))
+    resize, crop = (next(s for s in steps.transforms if type(s).__name__ == kind) for kind in ("Resize", "CenterCrop"))
+    size = resize(Image.fromarray(photographs.chelsea())).size
+    own = family.peer.own
+    assert tuple(crop.size) == (own.side, own.side)
+    assert resize.interpolation.value == own.interpolation
+    how, side = ("both sides", size[0]) if size[0] == size[1] else ("shorter side", min(size))
+    assert family.spec.preprocessing.startswith(f"{how} to {side} by {own.interpolation}")
 
 
 def test_no_peer_is_another_network_than_its_weights_mean() -> None:
