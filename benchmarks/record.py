@@ -30,7 +30,8 @@ def result(benchmark: str, ratio: float | None, goal: str = "", **more: Any) -> 
     Args:
         ratio: what was found, kept to four digits; None where it was not run.
         goal: ">= 2" or "<= 1.1"; "" for a fact that has none.
-        more: figures behind it; `why` where the goal is missed or was not tried.
+        more: figures behind it; where the goal is missed, `why`, and as `seen` the least and the most that was found
+            on machines that this reason was found out on; where it was not tried, `why`.
     """
     met = None
     if ratio is not None and goal:
@@ -49,7 +50,8 @@ def keep(script: str, results: Sequence[Result], packages: Sequence[str], **more
         more: facts of the machine beside its processor, cores, load and threads.
 
     Raises:
-        SystemExit: a goal in another form, or missed or not tried without a reason; nothing is kept.
+        SystemExit: a goal in another form, or missed or not tried without a reason, or missed by more than the reason
+            was found out for; nothing is kept.
     """
     print(json.dumps(results), flush=True)
     place = RESULTS / f"{Path(script).stem}.json"
@@ -68,9 +70,19 @@ def keep(script: str, results: Sequence[Result], packages: Sequence[str], **more
                 f"{one['benchmark']}: {one['ratio']}, {one['goal']} is missed, and no reason is given. Nothing is "
                 f"kept: find out why, say it as this result's `why` in {script}, and run it again."
             )
+        if one["met"] is False and not _within(one["ratio"], one.get("seen", ())):
+            raise SystemExit(
+                f"{one['benchmark']}: {one['ratio']}, {one['goal']} is missed, and `seen` is {one.get('seen')}: the "
+                f"reason was not found out for this. Nothing is kept: find out whether it still holds, then change "
+                f"`why` or `seen` in {script}."
+            )
     place.parent.mkdir(exist_ok=True)
     record = {**_circumstances(script, packages, more), "results": list(results)}
     place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _within(ratio: float, seen: Sequence[float]) -> bool:
+    return len(seen) == 2 and seen[0] <= ratio <= seen[1]
 
 
 def _measured(results: Sequence[Result]) -> bool:

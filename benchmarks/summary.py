@@ -33,12 +33,14 @@ def table(name: str, kept: dict[str, object]) -> list[str]:
         met = {True: "yes", False: "**no**"}.get(result["met"], "not run" if result["goal"] else "–")
         lines.append(f"| {result['benchmark']} | {ratio} | {result['goal'] or '–'} | {met} |")
         if result.get("why"):
-            reasons[result["why"]] = None
+            least, most = map(shown, result.get("seen", (None, None)))
+            seen = f"; {least} to {most} was seen" if result.get("seen") else ""
+            reasons[f"{result['why'].rstrip('.')}{seen}"] = None
     staged = {str(r["benchmark"]): r["stages"] for r in kept["results"] if "stages" in r}  # JSON
     lines += stages(staged) if staged else []
     timed = {str(r["benchmark"]): r["seconds"] for r in kept["results"] if "seconds" in r}  # JSON
     lines += variants(timed) if timed else []
-    return [*lines, *(f"\n{why[0].upper()}{why[1:].rstrip('.')}." for why in reasons)]
+    return [*lines, *(f"\n{why[0].upper()}{why[1:]}." for why in reasons)]
 
 
 def shown(ratio: float | None) -> str:

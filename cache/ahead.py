@@ -5,6 +5,7 @@ Encodes nothing.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -76,6 +77,31 @@ class Want(NamedTuple):
     last: bool
 
 
+class Room(threading.local):
+    """A thread's memory to decode into, for images of which nothing is kept but what is drawn of them: fresh pages
+    would cost a tenth of decoding a large JPEG.
+    """
+
+    MOST = 192 << 20  # bytes that a thread holds
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def of(self, width: int, height: int, views: Iterable[View]) -> NDArray[np.uint8] | None:
+        """Memory for an image of this size (0: not known) that is seen through these views; None where it must have
+        its own.
+        """
+        size = 3 * width * height
+        if not 0 < size <= self.MOST or not all(view.draws(width, height) for view in views):
+            return None
+        if size > self._bytes.size:
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes
+
+
+_room = Room()
+
+
 def _schedule(looks: Sequence[Look]) -> Iterator[tuple[Item, list[Want]]]:
     """Each image with the looks that ask for it now: of the looks' next images the one that a plan puts first."""
 
@@ -125,7 +151,7 @@ def _read(item: Item, looks: Sequence[Look]) -> list[list[Picture]]:
         sha256 = hashlib.sha256(data).hexdigest()
         if item.sha256 and sha256 != item.sha256:
             raise ImageError("changed", "other bytes than when it was planned")
-        rgb = images.decode(data)
+        rgb = images.decode(data, room=_room.of(item.width, item.height, [look.view for look in looks]))
         height, width = rgb.shape[:2]
         if item.width and (width, height) != (item.width, item.height):
             raise ImageError("changed", f"{width}x{height}, planned as {item.width}x{item.height}")

@@ -55,12 +55,13 @@ def probe(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
         return (height, width) if _turned(image, data) else (width, height)
 
 
-def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
+def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT, room: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Pixels, (H, W, 3) uint8 RGB.
 
     Args:
         data: a whole image file.
         pixel_limit: more pixels than that are not decoded.
+        room: memory, flat, in which the pixels may lie then; who gives it again must have done with them.
 
     Raises:
         ImageError: "empty file", "not an image", "truncated", "over the pixel limit", "cannot become RGB".
@@ -68,7 +69,7 @@ def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
     with _quiet():
         image = _open(data, pixel_limit)
         try:
-            pixels = jpeg.decode(data) if image.format == "JPEG" and _needs_no_profile(image) else None
+            pixels = jpeg.decode(data, room) if image.format == "JPEG" and _needs_no_profile(image) else None
             if pixels is None:
                 image.load()
             orientation = image.getexif().get(_ORIENTATION, 1)  # of TIFF, Pillow has taken it away in loading

@@ -19,20 +19,26 @@ _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 _PLAIN = {"Gray": ("Gray",), "YCbCr": ("444", "422", "420")}
 
 
-def decode(data: bytes) -> NDArray[np.uint8] | None:
+def decode(data: bytes, room: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
     """Pixels of a plain JPEG as they are stored, (H, W, 3) uint8 RGB; None where Pillow is to decide.
 
     That is: other kinds of JPEG, damaged ones (also slightly), and all of them where the two disagree.
+
+    Args:
+        room: memory for the pixels to lie in, if it is enough.
     """
-    return _decoded(data) if _agree() else None
+    return _decoded(data, room) if _agree() else None
 
 
-def _decoded(data: bytes) -> NDArray[np.uint8] | None:
+def _decoded(data: bytes, room: NDArray[np.uint8] | None = None) -> NDArray[np.uint8] | None:
     if not _plain_frame(data):
         return None
     try:
-        _, _, colours, subsampling = simplejpeg.decode_jpeg_header(data)
-        return simplejpeg.decode_jpeg(data, "RGB") if subsampling in _PLAIN.get(colours, ()) else None
+        height, width, colours, subsampling = simplejpeg.decode_jpeg_header(data)
+        if subsampling not in _PLAIN.get(colours, ()):
+            return None
+        enough = room is not None and room.size >= 3 * int(height) * int(width)
+        return simplejpeg.decode_jpeg(data, "RGB", buffer=room if enough else None)
     except ValueError:
         return None
 

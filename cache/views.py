@@ -98,14 +98,18 @@ class View(msgspec.Struct, frozen=True):
             return _tiles(width, height, self.tile)
         return [Box(0, 0, width, height)]
 
+    def draws(self, width: int, height: int) -> bool:
+        """Whether the pictures of an image of this size are drawn anew; else they are the image, or parts of it."""
+        return self.size(width, height) != (width, height)
+
     def apply(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The whole image resized, (H, W, 3) uint8 -> (H', W', 3) uint8, by a bilinear filter that is antialiased when
         it shrinks.
         """
         height, width = rgb.shape[:2]
-        size = self.size(width, height)
-        if size == (width, height):
+        if not self.draws(width, height):
             return rgb
+        size = self.size(width, height)
         if self.resize == "torch":
             pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
             planes = pixels.permute(2, 0, 1)[

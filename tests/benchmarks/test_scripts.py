@@ -22,7 +22,7 @@ SMALLEST = {
     "decode": "--images 1 --rounds 1",
     "encode_cpu": "--encoder sam-tiny --rounds 1 --threads 1",
     "encode_gpu": "--device cpu --tiny --images 1 --rounds 1",
-    "end_to_end": "--encoder sam-tiny --images 1 --rounds 1 --photographs 1",
+    "end_to_end": "--encoder sam-tiny --images 1 --rounds 1 --photographs 1 --large 1",
     "manifest_scale": "--rows 1000",
     "memory": "--few 1 --many 2",
     "store_io": "--images 32 --rounds 1 --dir store_io",

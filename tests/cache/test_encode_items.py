@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from cache import passes
+from cache import ahead, passes
+from cache import images as decoding
 from cache.encode import Block, Encoded, Item, Look, Meter, encode_items, encode_looks
+from cache.encoders.efficientnet import EFFICIENTNET_LITE0
 from cache.errors import CacheError, ImageError
 from cache.features import expand
 from cache.views import parse_view
@@ -286,18 +290,16 @@ def test_a_feature_that_cannot_be_stored_fails_its_row_alone(
 
 def test_memory_ahead_is_bounded(images: list[Item], encode: Any, fakes: ModuleType, tmp_path: Path) -> None:
     """The trap: threads that decode ahead without a bound hold the whole dataset in memory."""
-    from cache import images as module
-
     decoded: list[int] = []
     seen: list[int] = []
-    real = module.decode
+    real = decoding.decode
 
-    def decode(data: bytes) -> Any:
+    def decode(data: bytes, **more: Any) -> Any:
         decoded.append(1)
-        return real(data)
+        return real(data, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "decode", decode)
+        patch.setattr(decoding, "decode", decode)
         many = [images[0]] * 60
         wanted = expand(["fine:map"], ["fine"])
         for _ in encode_items(many, fakes.FakeEncoder(), parse_view("native"), wanted, batch_size=2, threads=2):
@@ -398,16 +400,14 @@ def test_several_looks_give_what_each_gives_alone_and_decode_once(
     data: st.DataObject, images: list[Item], fakes: ModuleType
 ) -> None:
     """Each in blocks of its own, of images of its own, in the order of a plan; an image is decoded once for all."""
-    from cache import images as module
-
     decoded: list[int] = []
-    real = module.decode
+    real = decoding.decode
 
-    def decode(raw: bytes) -> Any:
+    def decode(raw: bytes, **more: Any) -> Any:
         decoded.append(1)
-        return real(raw)
+        return real(raw, **more)
 
-    sizes = {item: module.probe(item.path.read_bytes()) for item in images}
+    sizes = {item: decoding.probe(item.path.read_bytes()) for item in images}
     planned = [item._replace(width=w, height=h) for item, (w, h) in sizes.items()]
     planned.sort(key=lambda item: (item.width, item.height, item.id))
     looks: list[Look] = []
@@ -418,7 +418,7 @@ def test_several_looks_give_what_each_gives_alone_and_decode_once(
         blocks = [Block(chosen[:cut], kept), Block(chosen[cut:], kept)]
         looks.append(Look(fakes.FakeEncoder(), parse_view(name), blocks, data.draw(st.integers(1, 5))))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "decode", decode)
+        patch.setattr(decoding, "decode", decode)
         found = list(encode_looks(looks, threads=2))
     assert len(decoded) == len({item.id for look in looks for block in look.blocks for item in block.items})
     for i, look in enumerate(looks):
@@ -428,3 +428,26 @@ def test_several_looks_give_what_each_gives_alone_and_decode_once(
         for mine, theirs in zip(together, alone, strict=True):
             assert mine.features.keys() == theirs.features.keys()
             assert all(mine.features[n].tobytes() == theirs.features[n].tobytes() for n in theirs.features)
+
+
+@pytest.mark.parametrize("resize", ["pillow", "torch"])
+@pytest.mark.parametrize("views", [["long64"], ["native"], ["half", "native"], ["long64", "half"], ["crops5x24"]])
+def test_no_picture_lies_where_the_next_image_is_decoded(views: list[str], resize: str, tmp_path: Path) -> None:
+    """The trap: a thread's memory is decoded into again and again, and a picture that was a view of it changes."""
+    items: list[Item] = []
+    for i, (width, height) in enumerate([(120, 90), (64, 40), (80, 60), (64, 64), (80, 60), (80, 60)]):
+        noise = np.random.default_rng(i).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.jpg", quality=95)
+        known = i != 3  # of that one the plan knows no size, and long64 does not draw it
+        items.append(Item(f"{i}", tmp_path / f"{i}.jpg", width=width * known, height=height * known))
+    seen = [parse_view(name, resize) for name in views]
+    looks: list[Any] = [SimpleNamespace(view=v, encoder=EFFICIENTNET_LITE0, blocks=[Block(items, ())]) for v in seen]
+    with ThreadPoolExecutor(1) as pool:
+        kept = list(ahead.decoded(pool, looks, depth=len(items)))
+    assert len(kept) == len(items)
+    for wants, pictures in kept:
+        for want, found in zip(wants, pictures, strict=True):
+            expected = seen[want.look].pictures(decoding.decode(found[0].item.path.read_bytes()))
+            for one, other in zip(found, expected, strict=True):
+                assert one.pixels is not None
+                np.testing.assert_array_equal(one.pixels, other)

@@ -86,7 +86,7 @@ def test_a_damaged_file_ends_as_it_does_with_pillow_alone(rng: random.Random, ki
         del data[rng.randrange(len(data)) :]
     fast = outcome(bytes(data))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jpeg, "decode", lambda _: None)
+        patch.setattr(jpeg, "decode", lambda *_: None)
         assert fast == outcome(bytes(data))
 
 
@@ -132,10 +132,10 @@ def test_only_srgb_goes_the_fast_way_among_profiles(monkeypatch: Any, mode: str,
     data = saved(crop(40, 30, mode), icc_profile=icc)
     went: list[bytes] = []
     real = jpeg.decode
-    monkeypatch.setattr(jpeg, "decode", lambda d: went.append(d) or real(d))
+    monkeypatch.setattr(jpeg, "decode", lambda d, room: went.append(d) or real(d, room))
     found = images.decode(data)
     assert bool(went) == (mode == "RGB" and profile == "sRGB")
-    monkeypatch.setattr(jpeg, "decode", lambda _: None)
+    monkeypatch.setattr(jpeg, "decode", lambda *_: None)
     np.testing.assert_array_equal(found, images.decode(data), strict=True)
 
 

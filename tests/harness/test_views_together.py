@@ -47,9 +47,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     real = images.decode
 
-    def decode(data: bytes) -> Any:
+    def decode(data: bytes, **more: Any) -> Any:
         found.append(1)
-        return real(data)
+        return real(data, **more)
 
     monkeypatch.setattr(images, "decode", decode)
     return found
