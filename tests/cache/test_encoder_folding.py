@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from packaging.version import Version
 from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.std_conv import StdConv2d
 from torch import nn
@@ -16,6 +17,9 @@ from cache.encoders.folding import fold
 from cache.encoders.timm import CODE, FOLDED, TIMM
 
 TOLERANCE = 2e-5  # of a map's largest number
+NEW = pytest.mark.skipif(
+    Version(timm.__version__) < Version("1.0.31"), reason="older timms fail at the maps of this network themselves"
+)
 
 
 def lived(module: Any) -> Any:
@@ -52,8 +56,8 @@ def check_same(module: Any, pixels: torch.Tensor) -> None:
     [
         ("resnet18", 20, 0),
         ("tf_mobilenetv3_small_075", 34, 0),  # timm's convolutions that pad by the size of what they see
-        ("resnetv2_18", 17, 9),  # those before a convolution stay
-        ("densenet121", 121, 62),
+        pytest.param("resnetv2_18", 17, 9, marks=NEW),  # those before a convolution stay
+        pytest.param("densenet121", 121, 62, marks=NEW),
         ("test_efficientnet", 13, 0),
     ],
 )
