@@ -16,17 +16,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "cache"))
 import fakes
 import msgspec
-import pandas as pd  # pyarrow imports it on first use: here, once
 import torch
-from PIL import Image
+from crasher import child  # with what it loads once for all children, and without fsync
 
 from cache.store import FeatureStore
 from cache.views import parse_view
 from harness.engines import local
 
-os.fsync = lambda _: None  # as in conftest.no_fsync
-Image.init()
-assert pd
 torch.set_num_threads(1)
 
 
@@ -83,17 +79,9 @@ def die_before_commit(number: int, last: int, encoder: Counting) -> None:
     os.link = link
 
 
-def child(work: Callable[[], object]) -> int:
+def code_of(work: Callable[[], object]) -> int:
     """The exit code of work in a process of its own; negative: a signal's."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(child(work), 0)[1])
 
 
 def death(top: Path, images: Path, views: Sequence[str], number: int) -> dict[str, int]:
@@ -112,8 +100,8 @@ def death(top: Path, images: Path, views: Sequence[str], number: int) -> dict[st
         left = sum(len(job.pending()) for job in planned)
         told.write_text(json.dumps({"committed": committed, "after": second.count, "left": left}))
 
-    code = child(dies)
-    if child(mends) != 0:
+    code = code_of(dies)
+    if code_of(mends) != 0:
         raise SystemExit(f"after commit {number}: the second writer failed")
     return {"views": len(views), "died": code == -signal.SIGKILL, "before": first.count, **json.loads(told.read_text())}
 
