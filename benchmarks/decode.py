@@ -106,10 +106,10 @@ def main() -> None:
             took["pillow decode"] / took["decode"],
             ">= 1.9",
             by_the_bare_call=round(took["pillow decode"] / took["simplejpeg"], 3),
-            why="decode: ours is simplejpeg's bare call and fresh memory for the pixels, and Pillow does the same work by "
-            "the same library; what Pillow takes beyond that are four bytes a pixel and two more copies, in 32,000 fresh "
-            "pages of 4 kB where NumPy asks for 18 large ones. So the ratio is the price of a page: it is 1.5 with large "
-            "pages for Pillow too (GLIBC_TUNABLES=glibc.malloc.hugetlb=1)",
+            why="decode: ours is simplejpeg's bare call and fresh memory for the pixels, and Pillow does the same work "
+            "by the same library; what Pillow takes beyond that are four bytes a pixel and two more copies, in 32,000 "
+            "fresh pages of 4 kB where NumPy asks for 18 large ones. So the ratio is the price of a page: it is 1.5 "
+            "with large pages for Pillow too (GLIBC_TUNABLES=glibc.malloc.hugetlb=1)",
             seen=[1.7, 2.4],
         ),
         record.result(
