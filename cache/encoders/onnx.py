@@ -89,7 +89,7 @@ class OnnxFamily:
         if weights is None:
             raise WeightsError("onnx: expected a graph, found none. Type --weights FILE.onnx.")
         try:
-            import onnx  # noqa: F401  # imported to see whether it can be
+            import onnx  # noqa: F401  # used further on; here so that one message says what is missing
             import onnxruntime
         except ImportError as error:
             raise WeightsError(

@@ -97,7 +97,7 @@ def _torch_pair() -> Finding:
     except ImportError as error:
         return Finding("torch", "wrong", str(error), "pip install torch torchvision")
     try:
-        import torchvision  # noqa: F401  # imported to see whether it can be
+        import torchvision  # noqa: F401  # beside another torch's build it is found, and fails when imported
     except (ImportError, RuntimeError) as error:
         return Finding(
             "torchvision",

@@ -104,7 +104,7 @@ def test_names_that_differ_in_case_only_are_refused_because_labels_cannot_tell_t
 ) -> None:
     root = biq(tmp_path, TRAIN, TEST, [*IMAGES, "SS01 (1).JPG"])
     if len(list((root / "Images").iterdir())) != 5:
-        pytest.skip("this file system ignores case")
+        pytest.skip("this file system ignores case: the two names are one file")
     with pytest.raises(DatasetError, match="differ in case only"):
         open_dataset("biq2021", root)
 
